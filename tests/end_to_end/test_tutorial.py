@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.page_commands import BLOCK, run_script, script
+from helpers.page_commands import BLOCK, run_script, script, stale_quotes
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -43,6 +43,12 @@ def test_a_block_that_fails_is_named(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (99, "block 3: 1\n")
 
 
+def test_quotes_of_an_output_are_compared_without_numbers_and_line_breaks() -> None:
+    page = "```text\nread 3 files, 1.5 s ...          other table\n```\n"
+    assert stale_quotes(page, "read 12 files,\n2.25 s of 40\n other   table\n") == []
+    assert stale_quotes(page, "read 3 frames, 1.5 s; other table") == ["read 3 files, 1.5 s "]
+
+
 def test_every_command_is_in_a_block_that_runs() -> None:
     page = PAGE.read_text()
     commands = " ".join(block for _, block in BLOCK.findall(page))
@@ -72,6 +78,7 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     if "error: pip cannot download" in done.stderr and WHEEL not in os.environ:
         pytest.skip(f"pose2sim cannot be downloaded, and {WHEEL} names no wheel: {done.stderr.splitlines()[-1]}")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert stale_quotes(PAGE.read_text(), done.stdout + done.stderr) == []
 
     predicted, mean_pose = medians(tmp_path / "runs" / "human4", "validation")
     assert predicted < 0.5 * mean_pose

@@ -13,7 +13,7 @@ import yaml
 
 from helpers.command import run_mvtrain
 from helpers.new_projects import label_from_truth
-from helpers.page_commands import BLOCK, run_script, script
+from helpers.page_commands import BLOCK, run_script, script, stale_quotes
 from helpers.tiny import TINY_MODEL, generate_tiny_project
 from mvtrain.config import load_config
 from mvtrain.project.project import read_project
@@ -127,6 +127,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
     )
     done: subprocess.CompletedProcess[str] = run_script(tmp_path, text, {})
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert stale_quotes(PAGE.read_text(), done.stdout + done.stderr) == []
     table = pd.read_csv(tmp_path / "runs/mine/video_preds/session1_3d.csv", header=[0, 1, 2], index_col=0)
     assert len(table) == 200
     assert (tmp_path / "runs/mine-crops/video_preds/session1_3d.csv").is_file()

@@ -11,6 +11,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 BLOCK = re.compile(r"(?:<!-- exit status (\d+) -->\n)?```bash\n(.*?)```", re.DOTALL)
+_QUOTED = re.compile(r"```text\n(.*?)```", re.DOTALL)
+_LEFT_OUT = re.compile(r"\.\.\.| {10,}")
+"""Marks of text that a page leaves out of an output, and the space between tables that it shows side by side."""
 
 
 def script(page: str) -> str:
@@ -39,3 +42,14 @@ def run_script(folder: Path, text: str, environment: dict[str, str]) -> subproce
         text=True,
         check=False,
     )
+
+
+def stale_quotes(page: str, printed: str) -> list[str]:
+    """Parts of lines in a page's text blocks that its commands did not print; numbers and line breaks do not count."""
+    words = _without_numbers(printed)
+    lines = (line for block in _QUOTED.findall(page) for line in block.splitlines())
+    return [part for line in lines for part in _LEFT_OUT.split(line) if _without_numbers(part) not in words]
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d[\d.]*", "#", " ".join(text.split()))

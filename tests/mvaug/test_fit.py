@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
+from helpers.errors import raises_input
 from mvaug.fit import fit_affine, fit_residual, fit_similarity
 
 FITS = [fit_similarity, fit_affine]
@@ -230,3 +231,42 @@ def test_similarity_agrees_with_opencv_on_clean_pairs():
     target = apply(np.array([[1.1, -0.4, 20], [0.4, 1.1, -50.0]]), source)
     expected, _ = cv2.estimateAffinePartial2D(source, target)
     np.testing.assert_allclose(fit_similarity(source, target), expected, atol=1e-4)
+
+
+POINTS = np.array([[0.0, 0], [10, 0], [0, 10], [7, 8]])
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_lists_and_whole_numbers_are_points(fit):
+    expected = fit(POINTS, 2 * POINTS)
+    for points in (POINTS.tolist(), POINTS.astype(int)):
+        np.testing.assert_allclose(fit(points, 2 * POINTS, [True] * 4, weights=[1] * 4), expected, atol=1e-12)
+    assert fit_residual(expected.tolist(), POINTS.tolist(), (2 * POINTS).astype(int)) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        ("wrong-shape", (POINTS[:, :1], POINTS)),
+        ("wrong-shape", (POINTS, POINTS[:3])),
+        ("wrong-shape", (POINTS, POINTS, [True])),
+        ("bad-number", ([["a", 1]], POINTS[:1])),
+        ("wrong-array", (POINTS, torch.tensor(POINTS))),
+    ],
+)
+def test_points_that_do_not_fit_each_other_are_refused(code, arguments):
+    for function in (fit_similarity, fit_affine, lambda *rest: fit_residual(np.eye(2, 3), *rest)):
+        with raises_input(code):
+            function(*arguments)
+
+
+def test_a_matrix_that_is_no_affine_map_is_refused():
+    with raises_input("wrong-shape", argument="matrix"):
+        fit_residual(np.eye(3), POINTS, POINTS)
+
+
+def test_a_missing_point_that_counts_has_no_residual():
+    """Not 0, which is that of a perfect fit."""
+    missing = np.where([[False], [True], [False], [False]], np.nan, POINTS)
+    assert np.isnan(fit_residual(np.eye(2, 3), missing, POINTS))
+    assert fit_residual(np.eye(2, 3), missing, POINTS, np.isfinite(missing).all(-1)) == 0

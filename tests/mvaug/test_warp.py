@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 
+from helpers.errors import raises_input
 from mvaug.warp import shrink_factors, warp_image
 
 seeds = st.integers(0, 2**32 - 1)
@@ -154,3 +155,22 @@ def test_an_image_far_outside_the_output_is_black():
     image = np.full((64, 64, 3), 255, dtype=np.uint8)
     for scale in (0.2, 1.0):
         assert not warp_image(image, np.array([[scale, 0, 1e5], [0, scale, -1e5]]), (16, 16)).any()
+
+
+IMAGE = np.zeros((20, 30, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("code", "image", "matrix", "size"),
+    [
+        ("wrong-array", IMAGE / 255, np.eye(2, 3), (15, 10)),
+        ("wrong-array", IMAGE.tolist(), np.eye(2, 3), (15, 10)),
+        ("wrong-array", IMAGE[:0], np.eye(2, 3), (15, 10)),
+        ("wrong-shape", IMAGE, np.eye(3), (15, 10)),
+        ("out-of-range", IMAGE, np.eye(2, 3), (15, 0)),
+        ("out-of-range", IMAGE, np.eye(2, 3), (15.5, 10)),
+    ],
+)
+def test_what_cannot_be_warped_is_refused(code, image, matrix, size):
+    with raises_input(code):
+        warp_image(image, matrix, size)

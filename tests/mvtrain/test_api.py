@@ -79,6 +79,18 @@ def test_what_is_no_run_is_an_input_error(run: mvtrain.Run, tmp_path: Path) -> N
             mvtrain.load_predictor(path)
     with raises_input("occupied-folder", path=run.folder):
         mvtrain.train(run.config, run.folder)
+    with raises_input("not-a-run", path=tmp_path / "mistyped"):
+        mvtrain.train(run.config, tmp_path / "mistyped", resume=True)
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_a_path_for_a_config_and_a_text_for_a_list_are_input_errors(run: mvtrain.Run, tmp_path: Path) -> None:
+    config = run.folder / "config.yaml"
+    with raises_input("wrong-type", argument="config"):
+        mvtrain.train(config, tmp_path / "new")  # type: ignore[arg-type]
+    with raises_input("wrong-type", argument="overrides"):
+        mvtrain.load_config(config, "training.max_epochs=2")
+    assert mvtrain.load_config(config, ["training.max_epochs=2"]).training.max_epochs == 2
 
 
 def test_brackets_of_a_path_are_printed(

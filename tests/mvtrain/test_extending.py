@@ -170,8 +170,14 @@ def test_the_calibration_format_of_the_page_reads_what_it_writes(
         rig.replace(distortion=np.array([[0.0] * 5, [0.0] * 4 + [0.1], [0.0] * 5])).save(tmp_path / "rig.cameras")
     lines = (tmp_path / "rig.cameras").read_text().splitlines()
     (tmp_path / "rig.cameras").write_text("\n".join([*lines[:2], lines[2].rsplit(maxsplit=1)[0]]))
-    with raises_input("bad-line", path="rig.cameras", line=3):
+    with raises_input("wrong-shape"):
         CameraGroup.load(tmp_path / "rig.cameras")
+    for odd in ("", "view1 one"):
+        (tmp_path / "rig.cameras").write_text("\n".join([*lines[:2], odd, lines[2]]))
+        with raises_input("wrong-shape" if not odd else "bad-number"):
+            CameraGroup.load(tmp_path / "rig.cameras")
+    with raises_input("bad-name"):
+        rig.replace(names=("view 0", *rig.names[1:])).save(tmp_path / "rig.cameras")
 
 
 def test_a_project_can_name_files_of_the_format_of_the_page(registries: None, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""`--help` of every command of both programs prints every character of its texts."""
+"""Help texts of every command are printed whole; options are named on pages, and pages name no others."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from mvgeom.cli.commands import app as mvgeom_app
 from mvtrain.cli.app import app as mvtrain_app
 
+ROOT = Path(__file__).parents[2]
 APPS = {"mvgeom": mvgeom_app, "mvtrain": mvtrain_app}
 COMMANDS = [
     (program, name)
@@ -42,3 +44,30 @@ def test_help_prints_its_texts_whole(program: str, name: str) -> None:
     for text in texts(command):
         for paragraph in text.split("\n\n"):
             assert squeezed(paragraph) in printed, paragraph
+
+
+PAGES = "\n".join(
+    page.read_text(encoding="utf-8")
+    for page in [ROOT / "README.md", *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/*.md")]
+)
+
+
+@pytest.mark.parametrize(("program", "name"), COMMANDS)
+def test_every_option_is_on_a_page(program: str, name: str) -> None:
+    command = typer.main.get_command(APPS[program]).commands[name]  # type: ignore[attr-defined]
+    names = [[option for option in parameter.opts if option.startswith("--")] for parameter in command.params]
+    assert not [options for options in names if options and not any(is_on_a_page(option) for option in options)]
+
+
+def is_on_a_page(option: str) -> bool:
+    return re.search(rf"(?<![\w-]){option}(?![\w-])", PAGES) is not None
+
+
+def test_options_of_commands_on_pages_exist() -> None:
+    lines = re.sub(r"\\\n\s*", " ", PAGES)
+    for program, name, rest in re.findall(r"\b(mvtrain|mvgeom) ([a-z]+)\b([^`\n#]*)", lines):
+        if (program, name) in COMMANDS:
+            command = typer.main.get_command(APPS[program]).commands[name]  # type: ignore[attr-defined]
+            known = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+            given = set(re.findall(r"(?<=\s)--?[a-z][\w-]*", rest)) - {"--help", "-h"}
+            assert given <= known, f"{program} {name}{rest}"

@@ -1,4 +1,5 @@
 import math
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -6,8 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mvtrain.config.schema import ModelConfig
 from mvtrain.losses.geometric import pairwise_projection_loss, reprojection_heatmap_mse
 from mvtrain.losses.heatmap import (
+    GRADIENT_SCALES,
     GUIDE_WEIGHT,
     HEATMAP_LOSSES,
     gaussian_factors,
@@ -250,3 +253,8 @@ def test_no_valid_pair_costs_nothing(poison: str) -> None:
     assert loss == 0
     assert predicted.grad is not None
     assert (predicted.grad == 0).all()
+
+
+def test_every_heatmap_loss_can_be_chosen_and_has_a_scale() -> None:
+    choices = get_args(get_type_hints(ModelConfig)["heatmap_loss_type"])
+    assert set(choices) == set(HEATMAP_LOSSES) == set(GRADIENT_SCALES)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mvtrain.check.image_checks import FLOOR, NEAR, image_distances, typical_distance
 from mvtrain.start.choose_frames import Appearance, choose_frames
-from mvtrain.start.session_choice import share_frames
+from mvtrain.start.session_choice import most_candidates, share_frames
 
 
 def make_film(seed: int, num_frames: int, num_views: int, num_states: int) -> Appearance:
@@ -124,3 +124,11 @@ def test_frames_of_a_project_count_as_chosen() -> None:
 )
 def test_sessions_share_frames_evenly(num_frames: int, num_sessions: int, shares: list[int]) -> None:
     assert share_frames(num_frames, num_sessions) == shares
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "with_backbone", "looked_at"),
+    [(5, False, 300), (50, False, 1000), (50, True, 600), (200, False, 2000), (3000, False, 3000), (3000, True, 3000)],
+)
+def test_as_many_frames_are_looked_at_as_are_asked_for(num_frames: int, with_backbone: bool, looked_at: int) -> None:
+    assert most_candidates(num_frames, with_backbone=with_backbone) == looked_at

@@ -1,8 +1,9 @@
 """Similarity and affine maps fitted to pairs of points: closed form, batched, weighted, differentiable.
 
 Each fit is a handful of weighted sums and a 2x2 adjugate, so one implementation serves NumPy and torch, any leading
-batch dimensions, and hundreds of sets at once. torch is not imported: it is used where tensors are passed. Positions
-are px of any coordinate frame; the map goes from the source's to the target's.
+batch dimensions, and hundreds of sets at once. torch is not imported: it is used where tensors are passed. Nested lists
+of numbers are NumPy arrays, integers are float64. Positions are px of any coordinate frame; the map goes from the
+source's to the target's.
 
 Degrees of freedom that the points do not determine come from a simpler map, never as an error:
 
@@ -20,7 +21,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from array_api_compat import array_namespace
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj
+
+from mvgeom.errors import InputError
 
 Array = Any
 """A NumPy array or a torch tensor."""
@@ -63,8 +67,14 @@ def fit_similarity(source: Array, target: Array, mask: Array = None, *, weights:
         weights: (..., N) non-negative. None: 1.
 
     Returns:
-        (..., 2, 3) map from source to target px. See the module for too few points.
+        (..., 2, 3) map from source to target px; NaN where a pair that counts is NaN. See the module for too few
+        points.
+
+    Raises:
+        InputError: `wrong-shape`, if shapes are inconsistent; `bad-number`, if a list has other entries than numbers;
+            `wrong-array`, if the arrays are of different libraries.
     """
+    source, target, mask, weights = _checked(source, target, mask, weights)
     moments = _moments(source, target, mask, weights)
     a, b = _similarity_slope(moments)
     return _with_translation(moments, a, -b, b, a)
@@ -89,7 +99,11 @@ def fit_affine(
 
     Returns:
         (..., 2, 3) map from source to target px. See the module for too few points.
+
+    Raises:
+        InputError: As `fit_similarity`.
     """
+    source, target, mask, weights = _checked(source, target, mask, weights)
     xp = array_namespace(source, target)
     m = _moments(source, target, mask, weights)
     a, b = _similarity_slope(m)
@@ -121,15 +135,70 @@ def fit_residual(matrix: Array, source: Array, target: Array, mask: Array = None
         mask: (..., N) boolean, True where the pair counts. None: all count.
 
     Returns:
-        (...,) px; 0 where no pair counts.
+        (...,) px; 0 where no pair counts, NaN where one that counts is NaN.
+
+    Raises:
+        InputError: As `fit_similarity`; `wrong-shape`, if the matrix is not (..., 2, 3).
     """
+    source, target, mask, _ = _checked(source, target, mask, None)
+    matrix = _floating(matrix, "matrix")
+    _check_shape(matrix, "matrix", (2, 3))
     xp = array_namespace(source, target)
     source, target, weights, _ = _filled(source, target, mask, None)
     mapped = source @ xp.matrix_transpose(matrix[..., :2]) + matrix[..., None, :, 2]
     squared = xp.sum((mapped - target) ** 2, axis=-1)
     mean = xp.sum(weights * squared, axis=-1)
     positive = mean > 0
-    return xp.where(positive, xp.sqrt(xp.where(positive, mean, xp.ones_like(mean))), xp.zeros_like(mean))
+    return xp.where(positive, xp.sqrt(xp.where(positive, mean, xp.ones_like(mean))), mean)  # 0, or NaN
+
+
+def _checked(source: Array, target: Array, mask: Array, weights: Array) -> tuple[Array, Array, Array, Array]:
+    source, target = _floating(source, "source"), _floating(target, "target")
+    mask = mask if mask is None or is_array_api_obj(mask) else np.asarray(mask, dtype=bool)
+    weights = None if weights is None else _floating(weights, "weights")
+    _check_shape(source, "source", (None, 2))
+    num_points = source.shape[-2]
+    _check_shape(target, "target", (num_points, 2))
+    for argument, values in (("mask", mask), ("weights", weights)):
+        if values is not None:
+            _check_shape(values, argument, (num_points,))
+    try:
+        array_namespace(*(values for values in (source, target, mask, weights) if values is not None))
+    except TypeError as error:
+        raise InputError(
+            "source: arrays of different libraries, expected NumPy arrays or torch tensors only. Convert them.",
+            code="wrong-array",
+            argument="source",
+        ) from error
+    return source, target, mask, weights
+
+
+def _floating(values: Array, argument: str) -> Array:
+    if not is_array_api_obj(values):
+        try:
+            return np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{argument}: found {type(values).__name__} with other entries than numbers, expected an array or a "
+                "regular nested list of numbers. Use NaN for missing values.",
+                code="bad-number",
+                argument=argument,
+            ) from error
+    xp = array_namespace(values)
+    return values if xp.isdtype(values.dtype, "real floating") else xp.astype(values, xp.float64)
+
+
+def _check_shape(values: Array, argument: str, last: tuple[int | None, ...]) -> None:
+    """Raise an InputError unless the last dimensions have these lengths; None stands for any."""
+    found = tuple(values.shape)
+    if len(found) < len(last) or any(n is not None and n != m for n, m in zip(last, found[-len(last) :], strict=True)):
+        expected = ", ".join("N" if length is None else str(length) for length in last)
+        raise InputError(
+            f"{argument}: wrong shape, found {found}, expected (..., {expected})",
+            code="wrong-shape",
+            argument=argument,
+            found=found,
+        )
 
 
 def _filled(source: Array, target: Array, mask: Array, weights: Array) -> tuple[Array, Array, Array, Array]:

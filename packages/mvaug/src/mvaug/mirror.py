@@ -27,7 +27,8 @@ def mirrored_order(keypoint_names: Sequence[str]) -> tuple[int, ...]:
         K indices, an involution: `points[order]` are the labels of the mirrored image.
 
     Raises:
-        InputError: A left or right keypoint has no counterpart.
+        InputError: `missing-counterpart`, if a keypoint with the word left or right has none, or one with the letter l
+            or r where others are left and right by that letter.
     """
     positions = {name: index for index, name in enumerate(keypoint_names)}
     partners = [_partner(name, positions) for name in keypoint_names]

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from mvgeom import affine
+from mvgeom.errors import InputError
 
 
 def shrink_factors(matrix: np.ndarray) -> tuple[int, int]:
@@ -42,14 +43,39 @@ def warp_image(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], *, 
 
     Returns:
         (height, width[, C]) uint8; 0 where the map reaches outside the image.
+
+    Raises:
+        InputError: `wrong-array`, if the image is not such an array or is empty; `wrong-shape`, if the matrix is not
+            (2, 3); `out-of-range`, if the size is not two whole numbers above 0.
     """
-    width, height = size
     matrix = np.array(matrix, dtype=np.float64)
+    _check_arguments(image, matrix, size)
+    width, height = int(size[0]), int(size[1])
     factors = shrink_factors(matrix) if antialias else (1, 1)
     if factors != (1, 1):
         image, matrix = _averaged(image, matrix, size, factors)
     output = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0, 0))
     return output.reshape(height, width, *image.shape[2:])
+
+
+def _check_arguments(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> None:
+    kind = f"{getattr(image, 'dtype', type(image).__name__)} of shape {np.shape(image)}"
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
+        raise InputError(
+            f"image: found {kind}, expected uint8 of shape (H, W) or (H, W, C). Convert it.",
+            code="wrong-array",
+            argument="image",
+        )
+    if matrix.shape != (2, 3):
+        raise InputError(
+            f"matrix: wrong shape, found {matrix.shape}, expected (2, 3)", code="wrong-shape", argument="matrix"
+        )
+    if len(size) != 2 or any(length < 1 or length != int(length) for length in size):
+        raise InputError(
+            f"size: found {tuple(size)}, expected width and height in px, whole numbers above 0",
+            code="out-of-range",
+            argument="size",
+        )
 
 
 def _averaged(

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from mvgeom.errors import InputError
 from mvtrain.config import Config
 from mvtrain.evaluation import evaluation as comparison
 from mvtrain.evaluation.evaluation import Evaluation
@@ -32,9 +33,16 @@ def train(config: Config, run_dir: str | Path, *, resume: bool = False, console:
         The run with its best checkpoint.
 
     Raises:
-        InputError: A fault of the config or the project.
+        InputError: A fault of the config or the project; `wrong-type`, if the config is not a `Config`;
+            `occupied-folder`, if the folder is not empty; `not-a-run`, if there is no run to go on with.
         RunInterruptedError: A signal asked the run to stop; `resume` goes on with it.
     """
+    if not isinstance(config, Config):
+        raise InputError(
+            f"config: found {type(config).__name__}, expected mvtrain.Config. Read a file by mvtrain.load_config.",
+            code="wrong-type",
+            argument="config",
+        )
     console = console or Console(quiet=True, markup=False)
     folder = Path(run_dir)
     generate_if_missing(config, console)

@@ -18,7 +18,7 @@ def synth(
     num_views: Annotated[int, typer.Option(help="Number of cameras.")] = 4,
     num_frames: Annotated[int, typer.Option(help="Number of labeled frames.")] = 200,
     size: Annotated[int, typer.Option(help="Width and height of the images in px.")] = 256,
-    occlusion: Annotated[float, typer.Option(help="Share that the moving obstacles hide, 0 to 1.")] = 0.3,
+    occlusion: Annotated[float, typer.Option(help="Strength of the occlusion by moving obstacles, 0 to 1.")] = 0.3,
     label_noise: Annotated[float, typer.Option(help="Standard deviation of the labels' noise in px.")] = 0.0,
     num_sessions: Annotated[int, typer.Option(help="Recordings, each with another animal and path.")] = 2,
     video_frames: Annotated[int, typer.Option(help="Length of each session's videos.")] = 200,

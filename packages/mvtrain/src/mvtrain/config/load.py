@@ -56,10 +56,17 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, allow_plugin
         InputError: The file is missing or not a YAML mapping, a key is unknown or misspelled (`bad-key`), a value is
             of the wrong type, out of range (`bad-value`) or missing (`missing-field`), or an interpolation cannot be
             resolved, or reads more than the config (`bad-value`), or the config is that of a run folder with plugins
-            that no training here used (`plugin-not-allowed`). The message names the file and the full dotted key, the
+            that no training here used (`plugin-not-allowed`), or the overrides are one text in place of a list
+            (`wrong-type`). The message names the file and the full dotted key, the
             fact `key` is that key. Errors of other kinds are those of a file in `model.plugins`.
     """
     path = Path(path)
+    if isinstance(overrides, str):  # a sequence of texts, too: its letters
+        raise InputError(
+            f"overrides: found one text, expected a list of texts. Give [{overrides!r}].",
+            code="wrong-type",
+            argument="overrides",
+        )
     raw = _read_yaml(path)
     bases = dict.fromkeys(PATH_KEYS, path.resolve().parent)
     try:

@@ -79,7 +79,7 @@ class Evaluation:
 
     A keypoint is hidden in a view where it has no visible label although it lies in the image: it is behind something,
     or it was not labeled. It is occluded where, besides, its place is known from the truth or from the other views
-    (`errors.occluded_points`): the errors that tables and pages show beside those of visible labels.
+    (`mvtrain.metrics.occluded_points`): the errors that tables and pages show beside those of visible labels.
 
     Attributes:
         view_names: Names of V views.

@@ -1,1 +1,1 @@
-"""Locks, interruption, checksummed files, new folders, prefetching and optional imports."""
+"""Locks, interruption, files with checksums or tensors, folders, prefetching, optional imports, parts of messages."""

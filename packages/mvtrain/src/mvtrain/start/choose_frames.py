@@ -1,4 +1,4 @@
-"""Choice of frames that cover a session's film: each next one brings the film's frames nearest to the chosen ones."""
+"""Candidate frames of a session's videos, and the choice of those that bring all others nearest to a chosen one."""
 
 from __future__ import annotations
 

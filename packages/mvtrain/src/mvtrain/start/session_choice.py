@@ -193,6 +193,12 @@ def common_length(videos: Sequence[Video]) -> int:
     return min(video.end for video in videos)
 
 
+def most_candidates(num_frames: int, *, with_backbone: bool) -> int:
+    """Return how many frames of a session are looked at to choose some: never fewer than these."""
+    most = _MOST_WITH_BACKBONE if with_backbone else _MOST
+    return max(num_frames, min(most, max(_LEAST, _PER_FRAME * num_frames)))
+
+
 def choose_in_session(
     session: Session,
     videos: Sequence[Video],
@@ -219,9 +225,7 @@ def choose_in_session(
         chosen ones.
     """
     length = common_length(videos)
-    most = min(_MOST, max(_LEAST, _PER_FRAME * num_frames))
-    if features is not None:
-        most = max(min(most, _MOST_WITH_BACKBONE), num_frames)
+    most = most_candidates(num_frames, with_backbone=features is not None)
     numbers = sample_numbers(length, most, seed, session.name, known.of_session(session.name))
     scanned = scan_candidates(videos, numbers, length, features, advance)
     faults, ignored = find_faults(scanned.measures)

@@ -32,6 +32,7 @@ from mvtrain.runtime.folders import (
     RUN_INFO,
     EnsembleMember,
     check_new_run_folder,
+    check_run_folder,
     is_done,
     read_ensemble,
     write_ensemble,
@@ -97,11 +98,13 @@ def train(
         The run in the process of global rank 0; None in the others, also if a signal stopped them, and after a dry run.
 
     Raises:
-        InputError: A fault of the config or the project, before the first step; later a loss that is not finite, too
-            little memory, a full disk.
+        InputError: A fault of the config or the project, or no run to go on with, before the first step; later a loss
+            that is not finite, too little memory, a full disk.
         RunInterruptedError: A signal asked the run to stop; in the process of global rank 0.
     """
-    if not resume:
+    if resume:
+        check_run_folder(run_dir)
+    else:
         check_new_run_folder(run_dir)
     project = read_project(config)
     for warning in project.warnings:
