@@ -91,6 +91,33 @@ def test_an_ensemble_is_better_than_one_network_and_knows_it(
         assert np.isfinite(table["mvgeom"]["nose"][["x", "y", "x_std", "y_std"]]).all(axis=None)
 
 
+@pytest.mark.parametrize(("length", "warned"), [(19, True), (20, False)])
+def test_a_recording_too_short_to_tell_its_noise_is_named(
+    length: int,
+    warned: bool,
+    truth: np.ndarray,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    RIG.save(tmp_path / "rig.toml")
+    points = project(truth[:length], RIG) + np.random.default_rng(0).normal(0, 0.5, (length, len(VIEWS), 2, 2))
+    (tmp_path / "short").mkdir()
+    folder = write_prediction(
+        tmp_path / "short",
+        points,
+        np.full(points.shape[:3], 0.9),
+        session="mouse",
+        view_names=VIEWS,
+        keypoint_names=KEYPOINTS,
+        cameras=RIG,
+        calibration=tmp_path / "rig.toml",
+    )
+    outcome = run_mvtrain(capsys, monkeypatch, "smooth", folder, "-o", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    assert ("warning" in outcome.out) == warned
+
+
 @pytest.mark.slow
 def test_a_recording_in_blocks_is_that_of_the_whole(runs: list[Path], tmp_path: Path) -> None:
     """Blocks overlap by so many frames that what is left out has next to no influence."""

@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["smooth"]
 
-_FEW_FRAMES = 20
-"""Frames with keypoints below which the noise that is learned from them is too uncertain."""
-
 
 def smooth(
     calibration: CalibrationArgument,
@@ -166,6 +163,8 @@ def smooth(
 def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -> None:
     import numpy as np
 
+    from mvgeom.smoothing import FEW_FRAMES
+
     solved, given = np.isfinite(found.points).all(-1), np.isfinite(points).all(-1)
     left_out = given & (np.nan_to_num(found.inlier) <= 0.5)
     print_output(
@@ -182,13 +181,13 @@ def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -
             "(world units)"
         )
         frames = int(given.any(axis=(1, 2)).sum())
-        if frames < _FEW_FRAMES:
+        if frames < FEW_FRAMES:
             print_problem(
                 "warning",
                 "yellow",
                 f"the noise was learned from {counted(frames, 'frame')}, too few to tell it: the standard deviations "
-                f"are too small, in single frames several times. Give {_FEW_FRAMES} frames or more, or take those of "
-                "mvgeom triangulate",
+                f"are too small, in single frames several times. Give {counted(FEW_FRAMES, 'frame')} or more, or take "
+                "those of mvgeom triangulate",
             )
     else:
         print_problem("warning", "yellow", f"no keypoint is seen by two of {', '.join(cameras.names)}")

@@ -12,9 +12,10 @@ from mvgeom.smoothing.bones import Bone, named_bones
 from mvgeom.smoothing.noise import Noise, covariance_from_likelihood
 from mvgeom.smoothing.shared_error import SharedError
 from mvgeom.smoothing.smoother import Smoothed, learn_noise, smooth
-from mvgeom.smoothing.stretches import is_determined, learning_rows
+from mvgeom.smoothing.stretches import FEW_FRAMES, is_determined, learning_rows
 
 __all__ = [
+    "FEW_FRAMES",
     "Bone",
     "Noise",
     "SharedError",

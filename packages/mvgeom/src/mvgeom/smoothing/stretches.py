@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["is_determined", "learning_rows", "learning_stride", "spread_rows"]
+__all__ = ["FEW_FRAMES", "is_determined", "learning_rows", "learning_stride", "spread_rows"]
 
 Flags = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
 
 LEARNING_FRAMES = 400
 """Frames that the noise is learned from, in a few stretches over the recording."""
+
+FEW_FRAMES = 20
+"""Frames with keypoints below which the noise that is learned from them is too uncertain: standard deviations are too
+small, in single frames several times."""
 
 STRETCHES = 4
 

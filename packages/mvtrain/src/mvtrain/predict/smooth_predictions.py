@@ -17,7 +17,7 @@ from mvgeom import Bone, CameraGroup, Noise, SharedError, Smoothed, learn_noise,
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
-from mvgeom.smoothing import is_determined, learning_rows, named_bones
+from mvgeom.smoothing import FEW_FRAMES, is_determined, learning_rows, named_bones
 from mvgeom.temporary import publish
 from mvgeom.wording import counted
 from mvtrain.model.error_bars import OTHER_UNIT, shared_to_plain
@@ -337,6 +337,10 @@ def smooth_all(
             summary = smooth_recording(job, interruption)
             line = "smoothed before, nothing to do" if summary is None else summary.describe()
             console.print(f"{name}: {line}", soft_wrap=True, highlight=False, markup=False)
+            if summary is not None and summary.num_frames < FEW_FRAMES:
+                line = f"  warning: fewer than {counted(FEW_FRAMES, 'frame')}, too few to tell their noise: the "
+                line += "standard deviations are too small, in single frames several times"
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
             if job.frame_rate is None:
                 line = "  the frame rate is unknown: velocities are per frame. Give it with --fps"
                 console.print(line, soft_wrap=True, highlight=False, markup=False)
