@@ -119,7 +119,7 @@ def shorten(weights: Path, out: Path) -> None:
 
 def fit(folder: Path, out: Path, backbone: Path, seed: int, steps: int, *overrides: str) -> Path:
     """Train a network on a project, unless it is trained; a stopped run goes on."""
-    if (out / "evaluation").is_dir():
+    if (out / "predictions_3d.csv").is_file():
         return out
     if (out / "run.yaml").is_file():
         run("fit", "--resume", out)

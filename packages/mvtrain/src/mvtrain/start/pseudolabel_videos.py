@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mvgeom import CameraGroup, project
+from mvgeom import CameraGroup, project, projected_covariance
 from mvgeom.errors import InputError
 from mvgeom.videos import Video
 from mvgeom.wording import counted
@@ -249,22 +249,16 @@ def _open(
 def projected_std(points: np.ndarray, std: np.ndarray, cameras: CameraGroup) -> np.ndarray:
     """Return the standard deviations of the projections of uncertain points, the root of both coordinates' variances.
 
-    To first order, for errors along the axes of the world that are independent.
-
     Args:
         points: (T, K, 3) world points, NaN where missing.
-        std: (T, K, 3) standard deviations of their coordinates.
+        std: (T, K, 3) standard deviations of their coordinates, whose errors are taken as independent.
         cameras: V cameras.
 
     Returns:
         (T, V, K) px; NaN where missing.
     """
-    center = project(points, cameras)
-    variance = np.zeros(center.shape[:-1])
-    for axis in range(3):
-        moved = points + np.where(np.arange(3) == axis, std, 0.0)
-        variance += ((project(moved, cameras) - center) ** 2).sum(-1)
-    return np.sqrt(variance)
+    covariances = projected_covariance(points, std[..., None] ** 2 * np.eye(3), cameras)
+    return np.sqrt(np.trace(covariances, axis1=-2, axis2=-1))
 
 
 def _in_order(predicted: PredictedSession, files: PredictionFiles, rows: FrameRows) -> PredictedSession:
