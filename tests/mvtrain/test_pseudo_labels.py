@@ -200,6 +200,11 @@ def test_what_does_not_fit_the_project_is_refused(config: Path, root: Path, tmp_
         write_prediction(folder, points, likelihood, **{**options, **change})  # type: ignore[arg-type]
         with raises_input(code):
             run(config, folder)
+    other = predict(root, tmp_path / "shorter", ("session1",))
+    for path in other.glob("*.csv"):
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with raises_input("tables-differ"):
+        run(config, source, smoothed=other)
     shutil.rmtree(root / "calibrations")
     with raises_input("no-calibration", session="session1"):
         run(config, source)

@@ -22,10 +22,12 @@ class PseudoLabels:
     Attributes:
         project: The project with these frames after its own.
         rows: (M,) rows of these frames.
+        warnings: Messages to the user about their tables.
     """
 
     project: Project
     rows: np.ndarray
+    warnings: tuple[str, ...]
 
 
 def read_pseudo_labels(config: Config, project: Project) -> PseudoLabels | None:
@@ -57,7 +59,9 @@ def read_pseudo_labels(config: Config, project: Project) -> PseudoLabels | None:
     if not rows:
         return None
     return PseudoLabels(
-        project=joined(project, beside.project, np.array(rows)), rows=len(project) + np.arange(len(rows))
+        project=joined(project, beside.project, np.array(rows)),
+        rows=len(project) + np.arange(len(rows)),
+        warnings=tuple(f"{beside.tables[0].name}: {text}" for text in beside.project.warnings),
     )
 
 

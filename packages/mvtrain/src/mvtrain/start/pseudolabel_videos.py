@@ -16,9 +16,15 @@ from mvgeom.videos import Video
 from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.model.decode import SIGMA
-from mvtrain.predict.recordings import Session, find_calibration, load_calibration
+from mvtrain.predict.recordings import Session
 from mvtrain.predict.run_predict import print_warning
-from mvtrain.predict.saved_predictions import PredictedSession, PredictionFiles, find_predictions, load_predictions
+from mvtrain.predict.saved_predictions import (
+    PredictedSession,
+    PredictionFiles,
+    find_predictions,
+    load_prediction_cameras,
+    load_predictions,
+)
 from mvtrain.predict.session import Job, open_videos
 from mvtrain.project.calibrations import load_view_clocks
 from mvtrain.project.frame_rows import FrameRows, adding_frames, read_frame_rows
@@ -181,6 +187,13 @@ def _project(
     of_each_view = replace(files, tables=files.evidence or files.tables, table_3d=None)
     shown = _in_order(load_predictions(of_each_view), files, rows)
     in_3d = _in_order(load_predictions(smoothed or files), files, rows).in_3d
+    if smoothed is not None and in_3d is not None and len(in_3d.points) != len(shown):
+        raise InputError(
+            f"{smoothed.summary}: smoothed from other predictions than {files.summary}, found "
+            f"{counted(len(in_3d.points), 'frame')}, expected {len(shown)}. Smooth them again",
+            code="tables-differ",
+            path=smoothed.summary,
+        )
     of_views = dict(zip(files.tables, files.videos, strict=True))
     session = Session(name=files.session, videos=tuple(of_views[view] for view in rows.view_names))
     for video in session.videos:
@@ -190,17 +203,16 @@ def _project(
                 code="missing-file",
                 path=video,
             )
-    path = find_calibration(session, None, rows.root)
-    if path is None or in_3d is None:
-        what = "the project has no calibration of it" if path is None else "it was predicted without a calibration"
+    cameras = load_prediction_cameras(files, None)
+    if in_3d is None or cameras is None or files.calibration is None:
         raise InputError(
-            f"session {files.session!r}: {what}, and pseudo-labels are points in 3D. Add calibrations/{files.session}"
-            ".toml to the project, and predict again",
+            f"session {files.session!r}: pseudo-labels are points in 3D, but it was predicted without a calibration, "
+            f"or {files.calibration or 'that'} is gone. Predict it again with one",
             code="no-calibration",
             session=files.session,
         )
-    cameras = load_calibration(path, rows.view_names).cameras
-    videos = _open(session, path, rows, options, console)
+    cameras = cameras.select(rows.view_names)
+    videos = _open(session, files.calibration, rows, options, console)
     size = config.data.image_resize_dims
     shown_px = cameras.sizes if crops is None else crops.sizes
     of_target = SIGMA * 2**config.data.downsample_factor * shown_px / np.array([size.width, size.height])
@@ -211,7 +223,7 @@ def _project(
     # The likelihood of evidence stands for a variance.
     seen = shown.likelihood >= (1 / (1 + limits**2) if files.evidence else _SEEN)
     distance = np.linalg.norm(shown.points - points, axis=-1) / (_FAR * limits)
-    worth = np.where(good, np.where(seen, np.minimum(distance, 1), 1), 0).sum(axis=(1, 2))
+    worth = np.where(good, np.where(seen, np.fmin(distance, 1), 1), 0).sum(axis=(1, 2))
     frames = np.arange(len(shown))
     there = [frame for name, frame in rows.frames() if name == session.name and frame is not None]
     usable = good.any(axis=1).mean(axis=-1) >= _LEAST_KNOWN

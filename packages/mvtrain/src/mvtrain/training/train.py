@@ -113,12 +113,8 @@ def train(
         check(config, project, console)
     split = split_frames(project, config)
     pseudo = read_pseudo_labels(config, project)
-    if pseudo is not None and (sessions := learned_in_secret(pseudo, split)):
-        _warn(
-            console,
-            f"pseudo-labels of {', '.join(sessions)}, whose labeled frames are held out: their errors will be those of "
-            "recordings that the network has seen. Leave these sessions out with mvtrain pseudolabel --session",
-        )
+    for warning in () if pseudo is None else (*pseudo.warnings, *_learned_in_secret(pseudo, split)):
+        _warn(console, warning)
     return _train(config, project, split, run_dir, console, pseudo=pseudo, resume=resume, dry_run=dry_run)
 
 
@@ -240,6 +236,17 @@ def _never_labeled(project: Project, split: Split) -> list[str]:
     return [
         f"no training frame has a visible label of {', '.join(names)}: predictions of it are no more than a guess, "
         "whatever their likelihood. Label it, or remove it from the label tables"
+    ]
+
+
+def _learned_in_secret(pseudo: PseudoLabels, split: Split) -> list[str]:
+    """Return the warning about sessions whose errors flatter the network, if there are any."""
+    sessions = learned_in_secret(pseudo, split)
+    if not sessions:
+        return []
+    return [
+        f"pseudo-labels of {', '.join(sessions)}, whose labeled frames are held out: their errors will be those of "
+        "recordings that the network has seen. Leave these sessions out with mvtrain pseudolabel --session"
     ]
 
 
