@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["smooth"]
 
-_FEW_FRAMES = 20
+_FEW = 20
 """Frames with keypoints below which the noise that is learned from them is too uncertain."""
 
 
@@ -182,12 +182,12 @@ def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -
             "(world units)"
         )
         frames = int(given.any(axis=(1, 2)).sum())
-        if frames < _FEW_FRAMES:
+        if frames < _FEW:
             print_problem(
                 "warning",
                 "yellow",
                 f"the noise was learned from {counted(frames, 'frame')}, too few to tell it: the standard deviations "
-                f"are too small, in single frames several times. Give {_FEW_FRAMES} frames or more, or take those of "
+                f"are too small, in single frames several times. Give {counted(_FEW, 'frame')} or more, or take those of "
                 "mvgeom triangulate",
             )
     else:
