@@ -187,8 +187,8 @@ def _print_smoothed(found: Smoothed, points: np.ndarray, cameras: CameraGroup) -
                 "warning",
                 "yellow",
                 f"the noise was learned from {counted(frames, 'frame')}, too few to tell it: the standard deviations "
-                f"are too small, in single frames several times. Give {counted(_FEW, 'frame')} or more, or take those of "
-                "mvgeom triangulate",
+                f"are too small, in single frames several times. Give {counted(_FEW, 'frame')} or more, or take those "
+                "of mvgeom triangulate",
             )
     else:
         print_problem("warning", "yellow", f"no keypoint is seen by two of {', '.join(cameras.names)}")
