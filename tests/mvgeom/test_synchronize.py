@@ -83,6 +83,23 @@ def test_frames_that_were_lost_half_way_are_no_offset(lost: int) -> None:
     assert found.clocks is None
 
 
+@pytest.mark.parametrize("seed", [1, 8, 9])
+def test_slow_motion_is_not_taken_for_lost_frames(seed: int) -> None:
+    """Its offsets by whole frames at the start and at the end differ by chance; the adjustment shows no drift."""
+    rng, rates = np.random.default_rng(seed), np.array([0.3, 0.8, 1.7])[:, None]
+    size, phase = 0.14 * rng.normal(size=(3, 3)) / (1 + rates), rng.uniform(0, 6, (3, 3))
+    rest = 0.1 * rng.normal(size=(2, 3))
+
+    def subject(times: np.ndarray) -> np.ndarray:
+        swings = size * np.sin(2 * np.pi * rates * times[:, None, None] / 60 + phase)
+        return swings.sum(axis=1)[:, None] + rest
+
+    late = [0.0, *rng.uniform(-8, 8, 2)]
+    found = synchronize(CAMERAS, record(CAMERAS, subject, 300, late=late, noise=1.0, seed=seed), frame_rate=60)
+    assert found.findings == ()
+    assert found.offset == pytest.approx(late, abs=0.15)
+
+
 @pytest.mark.slow
 def test_errors_are_as_large_as_stated() -> None:
     """Of a slow subject, whose offsets depend most on over how many frames motion is compared."""

@@ -123,8 +123,8 @@ def synchronize(
     tracks = np.asarray(undistort(without_spikes(points[:, order]), chosen))
     longest = max(1, min(longest, len(points) // 3))
     lag, placed = _place(chosen, tracks, longest)
-    result = _fitted(chosen, tracks, lag, placed)
-    placed = _without_wandering(placed, result.drift)
+    result, gain = _fitted(chosen, tracks, lag, placed)
+    placed = _without_wandering(placed, result.drift, gain)
     findings = find_uncertain_clocks(chosen.names, result.offset, result.offset_std, result.drift, placed, longest)
     back = np.argsort(order)
     values = {field: getattr(result, field)[back] for field in _Fitted.__annotations__}
@@ -198,12 +198,22 @@ def _grow(
     return result
 
 
-def _without_wandering(placed: Mapping[int, Offset], drift: Floats) -> dict[int, Offset]:
-    """Mark the cameras that were placed at another offset at the start than at the end, but have no drift."""
+def _without_wandering(placed: Mapping[int, Offset], drift: Floats, gain: Floats) -> dict[int, Offset]:
+    """Mark the cameras that were placed at another offset at the start than at the end, but have no drift.
+
+    Of slow motion, offsets by whole frames differ by chance. They do not count where the adjustment, which is far more
+    precise, leaves no room for them.
+
+    Args:
+        placed: Offsets by whole frames, by camera.
+        drift: (V,) drifts that count; 0 for the others.
+        gain: (V,) frames over the recording that a drift makes at most, by the adjustment; NaN if unknown.
+    """
     result = dict(placed)
     for view, each in placed.items():
         change = each.line[1] - each.line[0]
-        if each.problem is None and drift[view] == 0 and abs(change) > _WANDERING:
+        excluded = gain[view] < _WANDERING
+        if each.problem is None and drift[view] == 0 and abs(change) > _WANDERING and not excluded:
             result[view] = each._replace(problem="wandering", rival=round(change))
     return result
 
@@ -220,13 +230,17 @@ class _Fitted:
     distance: Floats
 
 
-def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Offset]) -> _Fitted:
-    """Adjust the clocks of the cameras whose offsets are known by whole frames, camera 0 among them."""
+def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Offset]) -> tuple[_Fitted, Floats]:
+    """Adjust the clocks of the cameras whose offsets are known by whole frames, camera 0 among them.
+
+    Returns:
+        The clocks, and the frames (V,) that a drift makes over the recording at most, see `_without_wandering`.
+    """
     num_views, num_frames = len(cams), len(tracks)
     nothing = np.full(num_views, np.nan)
     known = sorted(view for view, each in placed.items() if each.problem is None)
     if len(known) < 2 or known[0] != 0:
-        return _Fitted(**{field: nothing.copy() for field in _Fitted.__annotations__})
+        return _Fitted(**{field: nothing.copy() for field in _Fitted.__annotations__}), nothing
     group, own = cams.select([cams.names[view] for view in known]), tracks[:, known]
     start, end = (np.array([placed[view].line[side] for view in known]) for side in (0, 1))
 
@@ -238,10 +252,11 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
         spread = np.mean([(np.stack(each[:2]) - np.stack(found[:2])) ** 2 for each in others], axis=0).T
         return found, np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2) + spread)
 
-    drifts = np.zeros(len(known), dtype=bool)
+    drifts, gain = np.zeros(len(known), dtype=bool), nothing.copy()
     if _KNOWN_DRIFT * num_frames >= 1:
         found, deviation = fit(start, end, drifts=True)
         least = np.maximum(_DRIFTS * deviation[:, 1], _SMALLEST_DRIFT / num_frames)
+        gain[known] = (np.abs(found.drift) + _DRIFTS * deviation[:, 1]) * (num_frames - 1)
         drifts = (np.abs(found.drift) > least) & (np.abs(found.drift) < _MAX_DRIFT)
     if not drifts.any():
         middle = (start + end) / 2
@@ -258,4 +273,4 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
     result = {field: nothing.copy() for field in values}
     for field, value in values.items():
         result[field][known] = value
-    return _Fitted(**result)
+    return _Fitted(**result), gain
