@@ -15,6 +15,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy.spatial.transform import Rotation
 
 from helpers.command import Outcome, run_mvtrain
 from helpers.errors import raises_input
@@ -29,7 +30,13 @@ from mvtrain.project.project import read_project
 from mvtrain.project.pseudo_labels import learned_in_secret, read_pseudo_labels
 from mvtrain.project.splits import split_frames
 from mvtrain.start.crop_project import CropOptions, crop_project
-from mvtrain.start.pseudolabel_videos import PseudolabelOptions, projected_std, pseudolabel, take_frames
+from mvtrain.start.pseudolabel_videos import (
+    PseudolabelOptions,
+    lasting_offsets,
+    projected_std,
+    pseudolabel,
+    take_frames,
+)
 
 VIEWS = ("cam1", "cam2", "cam3")
 LENGTH, OWN = 20, 6
@@ -428,3 +435,53 @@ def test_frames_of_a_project_with_crops_are_cropped_as_its_own(config: Path, roo
             left, top, width, height = pseudo.project.boxes[row, view].astype(int)
             crop = shown[top : top + height, left : left + width, ::-1]
             assert (pseudo.project.read_image(int(row), view) == crop).all()
+
+
+@given(
+    offset=st.tuples(st.floats(-20, 20), st.floats(-20, 20)),
+    scatter=st.floats(0, 5),
+    num_frames=st.integers(10, 60),
+    seed=st.integers(0, 9),
+)
+def test_offsets_count_as_far_as_they_stand_out_of_the_scatter(
+    offset: tuple[float, float], scatter: float, num_frames: int, seed: int
+) -> None:
+    noise = np.random.default_rng(seed).uniform(-scatter, scatter, (num_frames, 1, 1, 2))
+    found = lasting_offsets(np.array(offset) + noise)[0, 0]
+    whole = np.median(np.array(offset) + noise, axis=0)[0, 0]
+    assert np.linalg.norm(found) <= np.linalg.norm(whole) + 1e-9
+    if np.linalg.norm(offset) > 10 * scatter:
+        np.testing.assert_allclose(found, whole, atol=0.05 * np.linalg.norm(whole) + 1e-9)
+    elif np.linalg.norm(whole) < 0.1 * scatter:
+        assert np.linalg.norm(found) < 0.1 * np.linalg.norm(whole) + 1e-9
+
+
+def test_keypoints_that_a_view_hardly_shows_have_no_offset() -> None:
+    differences = np.full((30, 2, 3, 2), np.nan)
+    differences[:9, 0, 0] = 5.0
+    differences[:10, 1, 2] = 5.0
+    found = lasting_offsets(differences)
+    np.testing.assert_allclose(found[1, 2], 5.0)
+    found[1, 2] = 0
+    assert (found == 0).all()
+
+
+def test_labels_are_where_the_view_shows_them_though_its_calibration_is_off(
+    config: Path, root: Path, tmp_path: Path
+) -> None:
+    """Predictions are right in all views; the calibration that they were triangulated with has one camera turned."""
+    source = predict(root, tmp_path / "predicted", ("session1",))
+    path = root / "calibrations" / "session1.toml"
+    cameras = CameraGroup.load(path)
+    truth = project(true_points(root, "session1"), cameras.select(VIEWS))
+    turn = Rotation.from_euler("y", 2, degrees=True).as_matrix()
+    rotation, translation = cameras.rotation.copy(), cameras.translation.copy()
+    rotation[0], translation[0] = turn @ rotation[0], turn @ translation[0]
+    cameras.replace(rotation=rotation, translation=translation).save(path)
+    run(config, source, num_frames=10, max_std=1e6)
+    for view, table in enumerate(map(read_labels, tables(root))):
+        frames = [int(str(name)[-12:-4]) for name in table.image_names]
+        errors = np.linalg.norm(table.points - truth[frames, view], axis=-1)
+        errors[:, UNSEEN] = 0 if view == 0 else errors[:, UNSEEN]  # nothing tells the offset where nothing is shown
+        assert np.nanmedian(errors) < 0.3
+        assert np.nanpercentile(errors, 90) < 1.0

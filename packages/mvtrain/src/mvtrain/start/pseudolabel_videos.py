@@ -45,6 +45,12 @@ _SEEN = 0.5
 _FAR = 3.0
 """Distance of what a view shows by itself from the label, in largest standard deviations, of a label worth 1."""
 
+_LEAST_SHOWN = 10
+"""Frames in which a view must show a keypoint for an offset of its projections."""
+
+_NORMAL = 1.4826
+"""Standard deviation of a normal distribution, relative to the median distance from its middle."""
+
 _LEAST_KNOWN = 0.5
 """Share of the keypoints that must be known in a frame."""
 
@@ -217,11 +223,12 @@ def _project(
     shown_px = cameras.sizes if crops is None else crops.sizes
     of_target = SIGMA * 2**config.data.downsample_factor * shown_px / np.array([size.width, size.height])
     limits = (of_target.max(-1) if options.max_std is None else np.full(len(cameras), options.max_std))[:, None]
-    points = project(in_3d.points, cameras)
-    inside = ((points >= -0.5) & (points <= cameras.sizes[:, None] - 0.5)).all(-1)
-    good = (projected_std(in_3d.points, in_3d.std, cameras) <= limits) & inside
     # The likelihood of evidence stands for a variance.
     seen = shown.likelihood >= (1 / (1 + limits**2) if files.evidence else _SEEN)
+    points = project(in_3d.points, cameras)
+    points = points + lasting_offsets(np.where(seen[..., None], shown.points, np.nan) - points)
+    inside = ((points >= -0.5) & (points <= cameras.sizes[:, None] - 0.5)).all(-1)
+    good = (projected_std(in_3d.points, in_3d.std, cameras) <= limits) & inside
     distance = np.linalg.norm(shown.points - points, axis=-1) / (_FAR * limits)
     worth = np.where(good, np.where(seen, np.fmin(distance, 1), 1), 0).sum(axis=(1, 2))
     frames = np.arange(len(shown))
@@ -256,6 +263,27 @@ def _open(
     for warning in warnings:
         print_warning(console, f"session {session.name!r}: {warning}")
     return videos
+
+
+def lasting_offsets(differences: np.ndarray) -> np.ndarray:
+    """Return by how much projections are to be shifted in each view, because their calibration is a little off.
+
+    The shift of a keypoint is the median difference over the recording, as far as it stands out of the scatter: of
+    variances b^2 and s^2 the part b^2 / (b^2 + s^2). The errors of a network scatter, those of a calibration do not.
+
+    Args:
+        differences: (T, V, K, 2) what a view shows by itself, less the projection, in px; NaN where it shows nothing.
+
+    Returns:
+        (V, K, 2) px; 0 for a keypoint that a view shows in too few frames.
+    """
+    enough = np.isfinite(differences).all(-1).sum(axis=0) >= _LEAST_SHOWN
+    offsets, scatter = np.zeros(differences.shape[1:]), np.ones(differences.shape[1:-1])
+    offsets[enough] = np.nanmedian(differences[:, enough], axis=0)
+    scatter[enough] = (_NORMAL**2 * np.nanmedian((differences[:, enough] - offsets[enough]) ** 2, axis=0)).sum(-1)
+    size = (offsets**2).sum(-1)
+    part = np.divide(size, size + scatter, out=np.zeros_like(size), where=size > 0)
+    return offsets * part[..., None]
 
 
 def projected_std(points: np.ndarray, std: np.ndarray, cameras: CameraGroup) -> np.ndarray:
