@@ -69,6 +69,9 @@ def test_every_key_is_there_with_its_default_and_a_description() -> None:
         assert shown == "required" if default == "???" else yaml.safe_load(shown.strip("`")) == in_yaml, key
         assert kind, key
         assert meaning.endswith("."), key
+        first = re.split(r"[:, ]", meaning)[0]  # has a capital letter, which a value or a name in Python must not get
+        assert not re.search(r"\w[._]\w", first) or first.startswith("`"), key
+        assert first.lower() not in kind.removeprefix("one of ").split(", "), key
 
 
 def test_every_key_that_is_known_and_ignored_is_there() -> None:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 import yaml
 from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
 from helpers.command import run_mvtrain
 from helpers.errors import raises_input
@@ -27,6 +29,7 @@ from mvgeom.formats import FORMATS
 from mvtrain.config import LOSS_NAMES, load_config
 from mvtrain.config.plugins import load_plugins
 from mvtrain.losses import LOSSES, register_loss
+from mvtrain.model.backbone import build_backbone
 from mvtrain.model.checkpoint import load_checkpoint
 from mvtrain.project.labels_3d import keys_in_3d
 from mvtrain.project.project import read_project
@@ -103,6 +106,21 @@ def test_the_loss_and_the_backbone_of_the_page_train(tmp_path: Path, project: Pa
     saved = yaml.safe_load((run / "config.yaml").read_text())
     names = ("bone_length.py", "vit_patch8.py", "vignette.py", "lab_cameras.py")
     assert saved["model"]["plugins"] == [str(tmp_path / name) for name in names]
+
+
+def test_the_backbone_of_the_page_starts_from_the_weights_of_its_file(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    code = (tmp_path / "vit_patch8.py").read_text().replace("vit_patch8", "vit_patch8_of_a_file")
+    weights = tmp_path / "weights.safetensors"
+    plugin = tmp_path / "vit_patch8_of_a_file.py"
+    plugin.write_text(code.replace('"file": None', f'"file": {str(weights)!r}'))
+    load_plugins([plugin])
+    trained = timm.create_model("vit_patch8_of_a_file", num_classes=0, img_size=64)  # of another size than others
+    save_file({name: value.contiguous() for name, value in trained.state_dict().items()}, weights)
+    built = build_backbone("vit_patch8_of_a_file", pretrained=True)
+    torch.testing.assert_close(built.blocks[2].attn.qkv.weight, trained.blocks[2].attn.qkv.weight)
+    with raises_input("unsupported-file", key="model.backbone"):
+        build_backbone("vit_patch8_of_a_file", pretrained=True, arguments={"depth": 4})
 
 
 def test_the_loss_of_the_page_is_finite_without_labels_and_zero_for_labels(registries: None, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def train(config: Config, run_dir: str | Path, *, resume: bool = False, console:
     Raises:
         InputError: A fault of the config or the project; `wrong-type`, if the config is not a `Config`;
             `occupied-folder`, if the folder is not empty; `not-a-run`, if there is no run to go on with.
-        RunInterruptedError: A signal asked the run to stop; `resume` goes on with it.
+        mvtrain.runtime.interruption.RunInterruptedError: A signal asked the run to stop; `resume` goes on with it.
     """
     if not isinstance(config, Config):
         raise InputError(

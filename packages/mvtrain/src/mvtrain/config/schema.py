@@ -80,7 +80,7 @@ class PatchMaskConfig:
     clear_share: float | None = None
     """Share of the run, at its end, without masks; 0: masks to the end; null: half of what follows their start."""
     mode: Literal["pixels", "tokens"] = "pixels"
-    """pixels: masked patches are blank; tokens: they also skip all blocks but the last, which makes steps cheaper."""
+    """`pixels`: masked patches are blank; `tokens`: they also skip all blocks but the last: cheaper steps."""
 
     def __post_init__(self) -> None:
         require_fraction("training.patch_mask.init_ratio", self.init_ratio)
@@ -188,13 +188,13 @@ class TrainingConfig:
     devices: int | str | None = None
     """Fabric's devices; None: num_gpus, or auto where that is not given either."""
     strategy: str = "auto"
-    """ddp, auto on several devices: each has the whole model; fsdp: they share its weights; or another of Fabric's."""
+    """`ddp`, auto on several devices: each has the whole model; `fsdp`: they share its weights; or others of Fabric."""
     num_nodes: int = 1
     """Machines that train together."""
     precision: str = "32-true"
     """Fabric's precision: 32-true, bf16-mixed, 16-mixed, ...; auto: bf16-mixed where the device computes in it."""
     compile: bool = False
-    """torch.compile the network: a minute or more at the start, faster steps after it."""
+    """`torch.compile` the network: a minute or more at the start, faster steps after it."""
     float32_matmul_precision: Literal["highest", "high", "medium"] = "highest"
     """Precision of float32 matrix products on a GPU; high allows TF32. Geometry and losses are not affected."""
     num_workers: int | None = None
@@ -429,7 +429,7 @@ class ModelConfig:
     """The network."""
 
     model_type: Literal["heatmap_multiview_transformer", "heatmap"] = "heatmap_multiview_transformer"
-    """heatmap_multiview_transformer: all views together; heatmap: every view on its own."""
+    """`heatmap_multiview_transformer`: all views together; `heatmap`: every view on its own."""
     backbone: str = "vits_dino"
     """Name of the vision transformer."""
     backbone_args: dict[str, Any] = field(default_factory=dict)
@@ -441,7 +441,7 @@ class ModelConfig:
     backbone_weights: Path | None = None
     """File of backbone weights to use in place of downloaded ones, absolute after loading."""
     attention: Literal["joint", "per_view"] | None = None
-    """joint: attention over the patches of all views; per_view: within a view; None: follows from model_type."""
+    """`joint`: attention over the patches of all views; `per_view`: within a view; None: follows from model_type."""
     epipolar_attention: bool = False
     """Attention between views keeps to patches that can show the same point; needs a calibration, to predict too."""
     fuse_views: bool = True

@@ -127,6 +127,15 @@ def build_backbone(
     except (OSError, RuntimeError, TypeError, AssertionError, ValueError, LookupError, ArithmeticError) as error:
         if "dynamic_img_size" in str(error):
             raise _not_plain(name, f"is from {timm.models.model_entrypoint(timm_name).__module__}") from error
+        if from_hub and isinstance(error, RuntimeError) and "loading state_dict" in str(error):
+            raise InputError(
+                f"model.backbone: the pretrained weights of {name!r} ({timm_name}) do not fit the network with "
+                f"model.backbone_args {dict(arguments or {})!r}: {_last_line(error)}. Leave out arguments that change "
+                "its weights, or train from random weights with model.backbone_pretrained=false.",
+                code="unsupported-file",
+                key="model.backbone",
+                backbone=name,
+            ) from error
         if from_hub and isinstance(error, OSError | RuntimeError):
             raise InputError(
                 f"model.backbone: the pretrained weights of {name!r} ({timm_name}) are neither cached nor can they be "
