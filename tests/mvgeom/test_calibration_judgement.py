@@ -17,6 +17,7 @@ from mvgeom.calibration import (
     Detections,
     Lens,
     Options,
+    TagGrid,
     calibrate,
     calibrate_lenses,
     from_points,
@@ -71,6 +72,24 @@ def test_lens_is_one_to_one_over_the_image(coefficients: int | None, seed: int) 
     filmed = film(truth, 10, noise=0.4, spread=0.15, seed=seed)
     found = calibrate_lenses(detections(truth, filmed.points), Lens(num_coefficients=coefficients))
     assert image_without_ray(found.cameras)[0] == 0
+
+
+def print_of(spacing: float) -> TagGrid:
+    return TagGrid(columns=5, rows=4, marker_size=0.05, spacing=spacing, dictionary="DICT_APRILTAG_36h11")
+
+
+@pytest.mark.parametrize(
+    ("noise", "claimed"), [(0.2, 0.3), (2.0, 0.3), (0.2, 0.5)], ids=["good", "unsharp", "wrong spacing"]
+)
+def test_lenses_alone_are_judged_as_in_a_rig(noise: float, claimed: float) -> None:
+    truth = arc_of_cameras(2)
+    points = film(truth, 12, board=print_of(0.3), noise=noise).points
+    seen = from_points(truth.names, truth.sizes, print_of(claimed), points)
+    lenses, rig = calibrate_lenses(seen), calibrate(seen)
+    alone, together = ([each for each in found.findings if each.code == "high_error"] for found in (lenses, rig))
+    assert [(each.cameras, each.severity) for each in alone] == [(each.cameras, each.severity) for each in together]
+    assert len(alone) == (0 if (noise, claimed) == (0.2, 0.3) else 2)
+    assert [each.evidence["rms"] for each in alone] == [rms for rms in lenses.rms if rms > 1]
 
 
 @pytest.mark.parametrize("seed", [0, 1])

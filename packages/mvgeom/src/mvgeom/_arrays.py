@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from array_api_compat import is_array_api_obj
+from array_api_compat import array_namespace, is_array_api_obj
 
 from mvgeom.errors import InputError
 
@@ -15,12 +16,15 @@ Array = Any
 
 
 def as_array(values: Any, argument: str) -> Array:
-    """Return arrays and tensors unchanged, and nested lists of numbers as a NumPy array of float64.
+    """Return arrays and tensors of numbers unchanged, and nested lists of numbers as a NumPy array of float64.
 
     Raises:
-        InputError: `bad-number`, if a list is not regular or has other entries than numbers; `wrong-array`, if the
-            values are something else, such as a table of pandas, whose rows and columns name no axes of ours.
+        InputError: `bad-number`, if a list is not regular, or a list or NumPy array has other entries than real
+            numbers; `wrong-array`, if the values are something else, such as a table of pandas, whose rows and columns
+            name no axes of ours.
     """
+    if isinstance(values, np.ndarray | np.generic):
+        return values if values.dtype.kind in "fiub" else _real_numbers(values, argument)
     if is_array_api_obj(values):
         return values
     if not isinstance(values, list | tuple):
@@ -33,7 +37,7 @@ def as_array(values: Any, argument: str) -> Array:
         )
     try:
         return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(
             f"{argument}: must be numbers in a regular nested list, found something else. Use NaN for missing values.",
             code="bad-number",
@@ -41,13 +45,28 @@ def as_array(values: Any, argument: str) -> Array:
         ) from error
 
 
-def as_floating(xp: Any, array: Array) -> Array:
+def _real_numbers(array: Any, argument: str) -> npt.NDArray[np.float64]:
+    """Return a NumPy array of objects or text as numbers; complex numbers and times are none."""
+    try:
+        if array.dtype.kind in "OUS":
+            return np.asanyarray(array.astype(np.float64))
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        pass
+    raise InputError(
+        f"{argument}: must be real numbers, found an array of {array.dtype}. Use NaN for missing values.",
+        code="bad-number",
+        argument=argument,
+    )
+
+
+def as_floating(xp: Any, array: Array, argument: str) -> Array:
     """Return a floating-point array unchanged, and integers and wider numbers converted to float64.
 
     NumPy arrays of the other byte order are converted to the machine's, and masked entries become NaN.
 
     Raises:
-        InputError: `wrong-array`, if the array has half precision: bfloat16 resolves only 2 px at x = 500.
+        InputError: `wrong-array`, if the array is complex or has half precision: bfloat16 resolves only 2 px at
+            x = 500.
     """
     if isinstance(array, np.ma.MaskedArray):
         array = np.ma.filled(array if array.dtype.kind == "f" else array.astype(np.float64), np.nan)
@@ -55,27 +74,79 @@ def as_floating(xp: Any, array: Array) -> Array:
         return array
     if isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.dtype.itemsize >= 4:
         return array.astype(np.float32 if array.dtype.itemsize == 4 else np.float64)
-    if xp.isdtype(array.dtype, "real floating"):
+    if xp.isdtype(array.dtype, ("real floating", "complex floating")):
         raise InputError(
-            f"array: {array.dtype} is too coarse for coordinates, expected float32 or float64. Convert the array.",
+            f"{argument}: coordinates cannot be {array.dtype}, expected float32 or float64. Convert the array.",
             code="wrong-array",
+            argument=argument,
             dtype=str(array.dtype),
         )
     return xp.astype(array, xp.float64)
 
 
-def as_float64(values: Any) -> npt.NDArray[np.float64]:
-    """Return numbers as a NumPy array of float64; entries that are masked become NaN."""
+def as_float64(values: Any, argument: str) -> npt.NDArray[np.float64]:
+    """Return numbers as a NumPy array of float64; entries that are masked become NaN.
+
+    Raises:
+        InputError: As `as_array`; `wrong-array`, also if a tensor is not on the CPU or has a gradient.
+    """
+    values = as_array(values, argument)
     if isinstance(values, np.ma.MaskedArray):
         return np.ma.filled(values.astype(np.float64), np.nan)
-    return np.asarray(values, dtype=np.float64)
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{argument}: wrong array, found a tensor on a device or with a gradient, expected one that NumPy can "
+            f"read. Give {argument}.detach().cpu().",
+            code="wrong-array",
+            argument=argument,
+        ) from error
 
 
-def as_weights(xp: Any, weights: Array, points: Array) -> Array:
-    """Return weights in the dtype of the points; of NumPy ones, also lists, entries that are masked become NaN."""
-    if isinstance(points, np.ndarray):
-        weights = as_floating(xp, np.asanyarray(weights))
-    return cast(xp, weights, points.dtype)
+def one_namespace(arrays: Mapping[str, Array]) -> Any:
+    """Return the array library of arrays by argument.
+
+    Raises:
+        InputError: `wrong-array`, if they are of different libraries.
+    """
+    namespaces = [array_namespace(array) for array in arrays.values()]
+    if any(each is not namespaces[0] for each in namespaces):
+        found = ", ".join(f"{type(array).__module__}.{type(array).__name__}" for array in arrays.values())
+        raise InputError(
+            f"{', '.join(arrays)}: different array types, found {found}, expected one. Convert one of them.",
+            code="wrong-array",
+            argument=list(arrays)[-1],
+        )
+    return namespaces[0]
+
+
+def broadcasts(shape: Sequence[int], other: Sequence[int]) -> bool:
+    """Return True if arrays of two shapes broadcast; without an array, so that it can be compiled."""
+    pairs = zip(reversed(shape), reversed(other), strict=False)
+    return all(a == b or a == 1 or b == 1 for a, b in pairs)
+
+
+def check_broadcast(argument: str, found: Sequence[int], other: Sequence[int], beside: str) -> None:
+    """Raise an InputError unless leading dimensions broadcast with others.
+
+    Args:
+        argument: Name of the argument, for the message.
+        found: Leading dimensions of its array.
+        other: Dimensions that they must broadcast with.
+        beside: Whose dimensions these are, for the message.
+
+    Raises:
+        InputError: `wrong-shape`.
+    """
+    if not broadcasts(found, other):
+        raise InputError(
+            f"{argument}: wrong shape, found the leading dimensions {tuple(found)}, expected ones that broadcast with "
+            f"{tuple(other)} of {beside}",
+            code="wrong-shape",
+            argument=argument,
+            found=tuple(found),
+        )
 
 
 def cast(xp: Any, array: Array, dtype: Any) -> Array:

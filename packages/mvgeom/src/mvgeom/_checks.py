@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace, is_numpy_array
 
-from mvgeom._arrays import Array, as_array, as_floating
+from mvgeom._arrays import Array, as_array, as_floating, broadcasts, cast, check_broadcast
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
@@ -24,6 +26,7 @@ def common_namespace(points: Array, cams: CameraGroup, argument: str = "points")
             f"the cameras, {type(cams.matrix).__module__}.{type(cams.matrix).__name__}. Convert with "
             f"cams.to(like={argument}).",
             code="wrong-array",
+            argument=argument,
         )
     return xp
 
@@ -45,7 +48,7 @@ def floating_points(points: Any, cams: CameraGroup, argument: str = "points") ->
         xp = array_namespace(cams.matrix)
         points = xp.asarray(points, dtype=cams.matrix.dtype, device=cams.matrix.device)
     xp = common_namespace(points, cams, argument)
-    return xp, as_floating(xp, points)
+    return xp, as_floating(xp, points, argument)
 
 
 def check_views(points: Array, cams: CameraGroup, at_least: int = 1) -> None:
@@ -65,14 +68,65 @@ def check_views(points: Array, cams: CameraGroup, at_least: int = 1) -> None:
             argument="points",
             found=shape,
         )
+    if cams.batch_shape:
+        check_broadcast("points", shape[:-3], cams.batch_shape, "the cameras")
 
 
-def check_world(points: Array) -> None:
-    """Raise an InputError unless points are (..., K, 3)."""
-    if len(points.shape) < 2 or points.shape[-1] != 3:
+def check_world(points: Array, cams: CameraGroup, argument: str = "points") -> None:
+    """Raise an InputError unless points are (..., K, 3), and broadcast with the cameras' batch dimensions."""
+    shape = tuple(points.shape)
+    if len(shape) < 2 or shape[-1] != 3:
         raise InputError(
-            f"points: wrong shape, found {tuple(points.shape)}, expected (..., K, 3) in world coordinates",
+            f"{argument}: wrong shape, found {shape}, expected (..., K, 3) in world coordinates",
             code="wrong-shape",
-            argument="points",
-            found=tuple(points.shape),
+            argument=argument,
+            found=shape,
         )
+    if cams.batch_shape:
+        check_broadcast(argument, shape[:-2], cams.batch_shape, "the cameras")
+
+
+def beside_observations(
+    xp: Any, values: Any, like: Array, leading: Sequence[int], num_points: int, cams: CameraGroup, argument: str
+) -> Array:
+    """Return numbers beside observations (..., V, K), such as weights, in the dtype of the points.
+
+    Args:
+        xp: Array library of the points.
+        values: A number, or an array of that library or a nested list that broadcasts with (..., V, K); masked entries
+            become NaN.
+        like: The points, whose dtype and device are used.
+        leading: Leading dimensions of the points.
+        num_points: K, the number of points.
+        cams: V cameras.
+        argument: Name of the argument that has the values, for messages.
+
+    Raises:
+        InputError: `wrong-shape`, `wrong-array` or `bad-number`.
+    """
+    if isinstance(values, np.generic):
+        values = values.item()
+    if isinstance(values, int | float):
+        return xp.asarray(values, dtype=like.dtype, device=like.device)
+    given, values = values, as_array(values, argument)
+    if isinstance(given, list | tuple):
+        values = xp.asarray(values, dtype=like.dtype, device=like.device)
+    if array_namespace(values) is not xp:
+        raise InputError(
+            f"{argument}: wrong array type, found {type(values).__module__}.{type(values).__name__}, expected that of "
+            f"the points, {type(like).__module__}.{type(like).__name__}",
+            code="wrong-array",
+            argument=argument,
+        )
+    shape, tail = tuple(values.shape), (len(cams), num_points)
+    fits = all(size in (1, own) for size, own in zip(reversed(shape), reversed(tail), strict=False))
+    batches = tuple(leading), cams.batch_shape
+    if not fits or not all(broadcasts(shape[:-2], batch) for batch in batches):
+        raise InputError(
+            f"{argument}: wrong shape, found {shape}, expected one that broadcasts with "
+            f"{(*max(batches, key=len), *tail)} as for the points",
+            code="wrong-shape",
+            argument=argument,
+            found=shape,
+        )
+    return cast(xp, as_floating(xp, values, argument), like.dtype)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace
 
-from mvgeom._arrays import Array, as_array
+from mvgeom._arrays import Array, as_array, check_broadcast, one_namespace
 from mvgeom.errors import InputError
 
 __all__ = ["apply", "compose", "from_3x3", "from_box", "identity", "invert", "resize", "to_3x3", "translate"]
@@ -22,6 +22,7 @@ def identity(like: Array | None = None) -> Array:
     """Return the identity (2, 3) in the library, dtype and device of `like`, or as NumPy float64 if `like` is None."""
     if like is None:
         return np.eye(2, 3)
+    like = as_array(like, "like")
     xp = array_namespace(like)
     return xp.eye(2, 3, dtype=like.dtype, device=like.device)
 
@@ -47,7 +48,8 @@ def apply(matrix: Array, points: Array) -> Array:
             argument="points",
             found=tuple(points.shape),
         )
-    xp = array_namespace(points, matrix)
+    xp = one_namespace({"matrix": matrix, "points": points})
+    check_broadcast("points", points.shape[:-2], matrix.shape[:-2], "the matrix")
     # Computed by component, not as a matrix product: exact on GPUs with TF32 and in autocast regions.
     x, y = points[..., 0], points[..., 1]
     m = matrix[..., None, :, :]
@@ -73,9 +75,11 @@ def compose(outer: Array, *inner: Array) -> Array:
     Raises:
         InputError: `wrong-shape`, if a map is not (..., 2, 3).
     """
-    result = _as_affine(outer)
-    for matrix in map(_as_affine, inner):
-        xp = array_namespace(result, matrix)
+    result = _as_affine(outer, "outer")
+    for given in inner:
+        matrix = _as_affine(given, "inner")
+        xp = one_namespace({"outer": result, "inner": matrix})
+        check_broadcast("inner", matrix.shape[:-2], result.shape[:-2], "the outer maps")
         columns = [
             result[..., :, 0] * matrix[..., 0:1, column] + result[..., :, 1] * matrix[..., 1:2, column]
             for column in range(3)
@@ -129,7 +133,7 @@ def from_box(box: Array, size: Array | tuple[float, float]) -> Array:
         InputError: `out-of-range`, if a NumPy box or a size is not positive; `wrong-shape`, if the box is not (..., 4).
     """
     box = _floating(box, "box")
-    if box.shape[-1] != 4:
+    if tuple(box.shape)[-1:] != (4,):
         raise InputError(
             f"box: wrong shape, found {tuple(box.shape)}, expected (..., 4) for x, y, width, height",
             code="wrong-shape",
@@ -142,7 +146,7 @@ def from_box(box: Array, size: Array | tuple[float, float]) -> Array:
             code="out-of-range",
             argument="box",
         )
-    return _scale_about_corner(box[..., :2], box[..., 2:], size)
+    return _scale_about_corner(box[..., :2], box[..., 2:], size, "size")
 
 
 def resize(old: Array | tuple[float, float], new: Array | tuple[float, float]) -> Array:
@@ -158,18 +162,22 @@ def resize(old: Array | tuple[float, float], new: Array | tuple[float, float]) -
     Raises:
         InputError: `out-of-range`, if a size is not positive.
     """
-    old = _floating(old, "old")
+    old = _pairs(old, "old")
     if isinstance(old, np.ndarray) and np.any(old <= 0):
         raise InputError(
             f"old: width and height must be positive, found {old.tolist()}", code="out-of-range", argument="old"
         )
     xp = array_namespace(old)
-    return _scale_about_corner(xp.zeros_like(old), old, new)
+    return _scale_about_corner(xp.zeros_like(old), old, new, "new")
 
 
 def translate(offset: Array | tuple[float, float]) -> Array:
-    """Return the map (..., 2, 3) that adds `offset`, two numbers or (..., 2)."""
-    offset = _floating(offset, "offset")
+    """Return the map (..., 2, 3) that adds `offset`, two numbers or (..., 2).
+
+    Raises:
+        InputError: `wrong-shape`, if the offset is not (..., 2).
+    """
+    offset = _pairs(offset, "offset")
     xp = array_namespace(offset)
     return _with_translation(xp.ones_like(offset), offset)
 
@@ -210,20 +218,19 @@ def from_3x3(matrix: Array) -> Array:
     return matrix[..., :2, :]
 
 
-def _scale_about_corner(corner: Array, extent: Array, size: Array | tuple[float, float]) -> Array:
-    xp = array_namespace(corner)
-    if not is_array_api_obj(size):
-        if not all(number > 0 for number in np.ravel(size)):
-            raise InputError(
-                f"size: width and height must be positive, found {size}", code="out-of-range", argument="size"
-            )
-        size = xp.asarray(size, dtype=corner.dtype, device=corner.device)
-    elif isinstance(size, np.ndarray) and np.any(size <= 0):
+def _scale_about_corner(corner: Array, extent: Array, size: Array | tuple[float, float], argument: str) -> Array:
+    given, size = size, _pairs(size, argument)
+    listed = isinstance(given, list | tuple)
+    if isinstance(size, np.ndarray) and (np.any(size <= 0) or (listed and np.isnan(size).any())):
         raise InputError(
-            f"size: width and height must be positive, found {size.tolist()}",
+            f"{argument}: width and height must be positive, found {size.tolist()}",
             code="out-of-range",
-            argument="size",
+            argument=argument,
         )
+    if listed:
+        size = array_namespace(corner).asarray(size, dtype=corner.dtype, device=corner.device)
+    one_namespace({"the image": corner, argument: size})
+    check_broadcast(argument, size.shape[:-1], corner.shape[:-1], "the image")
     scale = size / extent
     return _with_translation(scale, (0.5 - corner) * scale - 0.5)
 
@@ -240,14 +247,28 @@ def _floating(value: Any, argument: str) -> Array:
     return value if xp.isdtype(value.dtype, "real floating") else xp.astype(value, xp.float64)
 
 
-def _as_affine(matrix: Any) -> Array:
+def _pairs(value: Any, argument: str) -> Array:
+    """Return pairs of numbers (..., 2) as a floating-point array, or raise an InputError."""
+    value = _floating(value, argument)
+    if tuple(value.shape)[-1:] != (2,):
+        raise InputError(
+            f"{argument}: wrong shape, found {tuple(value.shape)}, expected (..., 2)",
+            code="wrong-shape",
+            argument=argument,
+            found=tuple(value.shape),
+        )
+    return value
+
+
+def _as_affine(matrix: Any, argument: str = "matrix") -> Array:
     """Return affine maps (..., 2, 3) as an array, or raise an InputError."""
-    matrix = as_array(matrix, "matrix")
+    matrix = as_array(matrix, argument)
     if len(matrix.shape) < 2 or tuple(matrix.shape[-2:]) != (2, 3):
         raise InputError(
-            f"matrix: wrong shape, found {tuple(matrix.shape)}, expected (..., 2, 3)",
+            f"{argument}: wrong shape, found {tuple(matrix.shape)}, expected (..., 2, 3)",
             code="wrong-shape",
-            argument="matrix",
+            argument=argument,
             found=tuple(matrix.shape),
         )
-    return matrix
+    xp = array_namespace(matrix)
+    return xp.astype(matrix, xp.float64) if matrix.dtype == xp.bool else matrix

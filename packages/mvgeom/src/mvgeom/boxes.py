@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from mvgeom._arrays import Array, as_array, as_float64, as_floating
+from mvgeom._arrays import Array, as_array, as_float64, as_floating, check_broadcast, one_namespace
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import project
@@ -47,7 +47,7 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
     """
     points = as_array(points, "points")
     xp = array_namespace(points)
-    points = as_floating(xp, points)
+    points = as_floating(xp, points, "points")
     if len(points.shape) < 2 or points.shape[-1] != 2:
         raise InputError(
             f"points: wrong shape, found {tuple(points.shape)}, expected (..., K, 2)",
@@ -112,9 +112,19 @@ def clip(boxes: Array, size: Array | tuple[float, float]) -> Array:
     """
     boxes = _as_boxes(boxes)
     xp = array_namespace(boxes)
+    size = as_float64(size, "size") if isinstance(boxes, np.ndarray) else as_array(size, "size")
+    if tuple(size.shape)[-1:] != (2,):
+        raise InputError(
+            f"size: wrong shape, found {tuple(size.shape)}, expected (..., 2) for width and height",
+            code="wrong-shape",
+            argument="size",
+            found=tuple(size.shape),
+        )
+    check_broadcast("size", size.shape[:-1], boxes.shape[:-1], "the boxes")
     size = xp.asarray(size, dtype=boxes.dtype, device=boxes.device)
     low = xp.clip(boxes[..., :2], 0.0, None)
     high = xp.minimum(boxes[..., :2] + boxes[..., 2:], size)
+    low, high = xp.broadcast_arrays(low, high)
     left = xp.all(high > low, axis=-1, keepdims=True)
     return xp.where(left, xp.concat([low, high - low], axis=-1), xp.nan)
 
@@ -158,8 +168,9 @@ def iou(first: Array, second: Array) -> Array:
     Raises:
         InputError: `wrong-shape`, if boxes are not (..., 4).
     """
-    first, second = _as_boxes(first), _as_boxes(second)
-    xp = array_namespace(first)
+    first, second = _as_boxes(first, "first"), _as_boxes(second, "second")
+    xp = one_namespace({"first": first, "second": second})
+    check_broadcast("second", second.shape[:-1], first.shape[:-1], "the first boxes")
     low = xp.maximum(first[..., :2], second[..., :2])
     high = xp.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
     overlap = xp.clip(high - low, 0.0, None)
@@ -188,7 +199,7 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
     """
     from scipy.ndimage import gaussian_filter1d
 
-    boxes = as_float64(_as_boxes(boxes))
+    boxes = as_float64(_as_boxes(boxes), "boxes")
     if boxes.ndim < 2:
         raise InputError(
             f"boxes: wrong shape, found {boxes.shape}, expected (T, ..., 4) for boxes of T frames",
@@ -229,14 +240,14 @@ def _in_long_gap(known: np.ndarray, max_gap: int) -> np.ndarray:
     return long
 
 
-def _as_boxes(boxes: Any) -> Array:
+def _as_boxes(boxes: Any, argument: str = "boxes") -> Array:
     """Return boxes (..., 4) as a floating-point array, or raise an InputError."""
-    boxes = as_array(boxes, "boxes")
+    boxes = as_array(boxes, argument)
     if len(boxes.shape) < 1 or boxes.shape[-1] != 4:
         raise InputError(
-            f"boxes: wrong shape, found {tuple(boxes.shape)}, expected (..., 4) for x, y, width, height",
+            f"{argument}: wrong shape, found {tuple(boxes.shape)}, expected (..., 4) for x, y, width, height",
             code="wrong-shape",
-            argument="boxes",
+            argument=argument,
             found=tuple(boxes.shape),
         )
-    return as_floating(array_namespace(boxes), boxes)
+    return as_floating(array_namespace(boxes), boxes, argument)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from array_api_compat import array_namespace, is_numpy_array
 
-from mvgeom._arrays import Array, as_array
+from mvgeom._arrays import Array, as_array, as_float64, check_broadcast
 from mvgeom._quarter_turns import quarter_turn
 from mvgeom.errors import InputError
 from mvgeom.lens_range import PreparedLens, prepare_lenses
@@ -147,7 +147,7 @@ class CameraGroup:
                 found=shape,
             )
         try:
-            np.broadcast_shapes(*self._leading_shapes())
+            object.__setattr__(self, "_batch_shape", np.broadcast_shapes(*self._leading_shapes()))
         except ValueError:
             shapes = {field: tuple(getattr(self, field).shape) for field in _ARRAY_FIELDS}
             raise InputError(
@@ -234,7 +234,9 @@ class CameraGroup:
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """Broadcast leading dimensions of the arrays; () for a single rig."""
-        return np.broadcast_shapes(*self._leading_shapes())
+        # Functions look at it with every call, so that it is kept from the check of the group.
+        kept: tuple[int, ...] | None = self.__dict__.get("_batch_shape")
+        return np.broadcast_shapes(*self._leading_shapes()) if kept is None else kept
 
     def _leading_shapes(self) -> list[tuple[int, ...]]:
         return [tuple(getattr(self, field).shape)[:-tail] for field, tail in _NUM_TRAILING.items()]
@@ -303,16 +305,25 @@ class CameraGroup:
         )
 
     def crop(self, offset: Array) -> Self:
-        """Return cameras for images cropped at full-image px `offset` (..., V, 2), the new (0, 0); sizes are kept."""
+        """Return cameras for images cropped at full-image px `offset` (..., V, 2), the new (0, 0); sizes are kept.
+
+        Raises:
+            InputError: `wrong-shape`, `wrong-array` or `bad-number`, if the offset is not such an array.
+        """
         xp = array_namespace(self.matrix)
         shift = xp.zeros_like(self.matrix) + xp.eye(3, dtype=self.matrix.dtype, device=self.matrix.device)
-        shift = _set_last_column(shift, -self._like(offset))
+        shift = _set_last_column(shift, -self._pairs(offset, "offset"))
         return self.replace(matrix=shift @ self.matrix)
 
     def resize(self, sizes: Array) -> Self:
-        """Return cameras for images resized to width and height (..., V, 2) in px; x becomes (x + 0.5) s - 0.5."""
+        """Return cameras for images resized to width and height (..., V, 2) in px; x becomes (x + 0.5) s - 0.5.
+
+        Raises:
+            InputError: `wrong-shape`, `wrong-array` or `bad-number`, if the sizes are not such an array;
+                `not-a-camera`, if a size is not positive.
+        """
         xp = array_namespace(self.matrix)
-        sizes = xp.zeros_like(self.sizes) + self._like(sizes)
+        sizes = xp.zeros_like(self.sizes) + self._pairs(sizes, "sizes")
         scale = sizes / self.sizes
         eye = xp.eye(3, dtype=self.matrix.dtype, device=self.matrix.device)
         one = xp.ones_like(scale[..., :1])
@@ -351,10 +362,22 @@ class CameraGroup:
             dtype: Dtype of the target library; None keeps that of `like`, or the current one.
             device: Device of the target library; None keeps that of `like`, or the current one.
         """
+        like = None if like is None else as_array(like, "like")
         return self.replace(**{field: _convert(getattr(self, field), like, dtype, device) for field in _ARRAY_FIELDS})
 
-    def _like(self, value: Array) -> Array:
-        return _convert(np.asarray(value) if isinstance(value, list | tuple) else value, self.matrix, None, None)
+    def _pairs(self, value: Any, argument: str) -> Array:
+        """Return two numbers per camera (..., V, 2), or for all, in the library and dtype of the cameras."""
+        value = as_float64(value, argument) if is_numpy_array(self.matrix) else as_array(value, argument)
+        shape = tuple(value.shape)
+        if shape[-1:] != (2,) or shape[-2:-1] not in ((), (1,), (len(self),)):
+            raise InputError(
+                f"{argument}: wrong shape, found {shape}, expected (..., {len(self)}, 2) for {list(self.names)}",
+                code="wrong-shape",
+                argument=argument,
+                found=shape,
+            )
+        check_broadcast(argument, shape[:-2], self.batch_shape, "the cameras")
+        return _convert(value, self.matrix, None, None)
 
     @classmethod
     def stack(cls, groups: Sequence[CameraGroup]) -> CameraGroup:

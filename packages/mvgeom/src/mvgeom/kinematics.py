@@ -78,7 +78,7 @@ def compute_kinematics(
             covariance is given; `out-of-range`, if times do not increase, or a bone or joint has a keypoint that does
             not exist, or one twice.
     """
-    points, covariance = as_float64(points), as_float64(covariance)
+    points, covariance = as_float64(points, "points"), as_float64(covariance, "covariance")
     if points.ndim != 3:
         raise InputError(
             f"points: wrong shape, found {points.shape}, expected (N, K, D)",
@@ -98,6 +98,8 @@ def compute_kinematics(
     _check_groups("joints", joints, points.shape[1], 3)
     if velocity is None or velocity_covariance is None:
         velocity, velocity_covariance = _differences(points, covariance, times)
+    velocity = as_float64(velocity, "velocity")
+    velocity_covariance = as_float64(velocity_covariance, "velocity_covariance")
     _check_shape("velocity", velocity, points.shape)
     _check_shape("velocity_covariance", velocity_covariance, square)
     speed, speed_std = _length(velocity, velocity_covariance)
@@ -132,7 +134,7 @@ def joints_of_bones(bones: Sequence[tuple[int, int]]) -> list[tuple[int, int, in
 def _differences(points: Floats, covariance: Floats, times: Floats | None) -> tuple[Floats, Floats]:
     """Return velocities from the neighbors of each frame, and their covariances; NaN where there is no neighbor."""
     number = len(points)
-    times = np.arange(number, dtype=np.float64) if times is None else np.asarray(times, dtype=np.float64)
+    times = np.arange(number, dtype=np.float64) if times is None else as_float64(times, "times")
     _check_shape("times", times, (number,))
     if not (np.diff(times) > 0).all():
         row = int(np.flatnonzero(~(np.diff(times) > 0))[0]) + 1
@@ -217,12 +219,15 @@ def _check_shape(name: str, values: Floats, expected: tuple[int, ...]) -> None:
 
 
 def _check_groups(name: str, groups: Sequence[tuple[int, ...]], num_keypoints: int, size: int) -> None:
-    for group in groups:
-        if len(group) != size or len(set(group)) != size or not all(0 <= each < num_keypoints for each in group):
+    for group in np.atleast_1d(as_float64(groups, name)):
+        found = tuple(np.ravel(group).tolist())
+        exist = all(each in range(num_keypoints) for each in found)
+        if np.shape(group) != (size,) or len(set(found)) != size or not exist:
+            shown = ", ".join(f"{each:g}" for each in found)
             raise InputError(
-                f"{name}: found {tuple(group)}, expected {size} different numbers of keypoints from 0 to "
+                f"{name}: found ({shown}), expected {size} different numbers of keypoints from 0 to "
                 f"{num_keypoints - 1}",
                 code="out-of-range",
                 argument=name,
-                found=tuple(group),
+                found=found,
             )

@@ -55,7 +55,7 @@ def project(points: Array, cams: CameraGroup) -> Array:
             library or the points have half precision.
     """
     xp, points = floating_points(points, cams)
-    check_world(points)
+    check_world(points, cams)
     rig = local_rig(cams, points, xp)
     offset, present = world_components(points, rig, xp)
     x, y, _, valid = normalize(camera_components(offset, rig), cams, xp)
@@ -156,7 +156,7 @@ def world_to_camera(points: Array, cams: CameraGroup) -> Array:
             library or the points have half precision.
     """
     xp, points = floating_points(points, cams)
-    check_world(points)
+    check_world(points, cams)
     rig = local_rig(cams, points, xp)
     offset, present = world_components(points, rig, xp)
     camera = xp.stack(camera_components(offset, rig), axis=-1)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom._arrays import as_array, as_floating
+from mvgeom._arrays import as_array, as_float64, as_floating
 from mvgeom._subset import spread_subset
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -145,8 +145,11 @@ def reconstruct(
 
 
 def _as_numpy(values: Any, argument: str) -> np.ndarray:
-    array: np.ndarray = as_floating(np, np.asanyarray(as_array(values, argument)))
-    return array
+    array = as_array(values, argument)
+    numbers: np.ndarray = (
+        as_floating(np, array, argument) if isinstance(array, np.ndarray) else as_float64(array, argument)
+    )
+    return numbers
 
 
 def _check_arguments(

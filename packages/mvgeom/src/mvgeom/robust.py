@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from mvgeom._arrays import Array, as_weights, stop_gradient
-from mvgeom._checks import check_views, floating_points
+from mvgeom._arrays import Array, stop_gradient
+from mvgeom._checks import beside_observations, check_views, floating_points
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate, triangulate_pairs
@@ -73,7 +73,10 @@ def triangulate_robust(
     check_views(points, cams)
     fixed = stop_gradient(points)
     present = xp.all(xp.isfinite(fixed), axis=-1)
-    given = xp.ones_like(fixed[..., 0]) if weights is None else as_weights(xp, weights, points)
+    beside = partial(beside_observations, xp, like=points, leading=points.shape[:-3], num_points=points.shape[-2])
+    if not isinstance(threshold, int | float):
+        threshold = beside(threshold, cams=cams, argument="threshold")
+    given = xp.ones_like(fixed[..., 0]) if weights is None else beside(weights, cams=cams, argument="weights")
     weight = xp.where(present & (given > 0), given, 0.0)
     counted = stop_gradient(weight)
     candidates = triangulate_pairs(fixed, cams, counted, min_parallax_deg=min_parallax_deg)

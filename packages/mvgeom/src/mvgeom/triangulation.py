@@ -15,13 +15,13 @@ from typing import Any
 from mvgeom._arrays import (
     Array,
     adjugate_symmetric,
-    as_weights,
     cast,
+    check_broadcast,
     solve_symmetric,
     stop_gradient,
     wide_dtype,
 )
-from mvgeom._checks import check_views, check_world, floating_points
+from mvgeom._checks import beside_observations, check_views, check_world, floating_points
 from mvgeom._components import (
     LocalRig,
     Vector,
@@ -86,7 +86,7 @@ def triangulate(
     xp, points = floating_points(points, cams)
     check_views(points, cams)
     x, y, valid = normalized_from_pixels(points, cams, xp)
-    valid, weight = _used(valid, weights, points, xp)
+    valid, weight = _used(valid, weights, points, cams, xp)
     rig = local_rig(cams, points, xp)
     features, coefficients = _features(x, y, weight, xp), _coefficients(rig, x, xp)
     features = xp.reshape(features, (*features.shape[:-3], 4 * len(cams), features.shape[-1]))
@@ -128,7 +128,7 @@ def triangulate_pairs(
     xp, points = floating_points(points, cams)
     check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)
-    valid, weight = _used(valid, weights, points, xp)
+    valid, weight = _used(valid, weights, points, cams, xp)
     rig = local_rig(cams, points, xp)
     per_view = xp.matrix_transpose(_coefficients(rig, x, xp)) @ _features(x, y, weight, xp)
     pairs = [per_view[..., one, :, :] + per_view[..., others, :, :] for one, others in pair_slices(len(cams))]
@@ -185,6 +185,10 @@ def reprojection_error(points_3d: Array, points: Array, cams: CameraGroup) -> Ar
     """
     xp, points = floating_points(points, cams)
     check_views(points, cams)
+    _, points_3d = floating_points(points_3d, cams, "points_3d")
+    check_world(points_3d, cams, "points_3d")
+    check_broadcast("points_3d", points_3d.shape[:-2], points.shape[:-3], "the points")
+    check_broadcast("points_3d", points_3d.shape[-2:-1], points.shape[-2:-1], "the points")
     difference = project(points_3d, cams) - points
     squared = xp.sum(difference * difference, axis=-1)
     # The square root has no derivative at 0; the gradient there is set to 0.
@@ -212,8 +216,13 @@ def covariance(points_3d: Array, cams: CameraGroup, noise: Array | float = 1.0, 
         InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if they are of another library than
             the cameras.
     """
-    xp, points_3d = floating_points(points_3d, cams)
-    check_world(points_3d)
+    xp, points_3d = floating_points(points_3d, cams, "points_3d")
+    check_world(points_3d, cams, "points_3d")
+    leading, number = points_3d.shape[:-2], points_3d.shape[-2]
+    if not isinstance(noise, int | float):
+        noise = beside_observations(xp, noise, points_3d, leading, number, cams, "noise")
+    if observed is not None:
+        observed = beside_observations(xp, observed, points_3d, leading, number, cams, "observed") > 0
     rig = local_rig(cams, points_3d, xp)
     offset, present = world_components(points_3d, rig, xp)
     _, jacobian, seen = project_with_jacobian(offset, rig, cams, xp)
@@ -245,7 +254,7 @@ def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup
             the cameras are of another array library or the points have half precision; `bad-number`, if a list is not
             regular.
     """
-    xp, points_3d = floating_points(points_3d, cams)
+    xp, points_3d = floating_points(points_3d, cams, "points_3d")
     _, covariances = floating_points(covariances, cams, "covariances")
     jacobian, known = _jacobian(points_3d, cams, xp)
     shape = (int(points_3d.shape[-2]), 3, 3)
@@ -257,6 +266,7 @@ def projected_covariance(points_3d: Array, covariances: Array, cams: CameraGroup
             argument="covariances",
             found=tuple(covariances.shape),
         )
+    check_broadcast("covariances", covariances.shape[:-3], jacobian.shape[:-4], "the points")
     matrix = jacobian @ covariances[..., None, :, :, :] @ xp.matrix_transpose(jacobian)
     return xp.where(known[..., None, None], matrix, xp.nan)
 
@@ -275,14 +285,14 @@ def projection_jacobian(points_3d: Array, cams: CameraGroup) -> Array:
         InputError: `wrong-shape`, if the points are not (..., K, 3); `wrong-array`, if the cameras are of another array
             library or the points have half precision.
     """
-    xp, points_3d = floating_points(points_3d, cams)
+    xp, points_3d = floating_points(points_3d, cams, "points_3d")
     jacobian, known = _jacobian(points_3d, cams, xp)
     return xp.where(known[..., None, None], jacobian, xp.nan)
 
 
 def _jacobian(points_3d: Array, cams: CameraGroup, xp: Any) -> tuple[Array, Array]:
     """Return Jacobians (..., V, K, 2, 3), and booleans (..., V, K), False where they have no meaning."""
-    check_world(points_3d)
+    check_world(points_3d, cams, "points_3d")
     rig = local_rig(cams, points_3d, xp)
     offset, present = world_components(points_3d, rig, xp)
     _, entries, seen = project_with_jacobian(offset, rig, cams, xp)
@@ -316,11 +326,11 @@ def _any_in_front(offset: Vector, rig: LocalRig, xp: Any) -> Array:
     return xp.concat(ahead, axis=-2)
 
 
-def _used(valid: Array, weights: Array | None, points: Array, xp: Any) -> tuple[Array, Array]:
+def _used(valid: Array, weights: Array | None, points: Array, cams: CameraGroup, xp: Any) -> tuple[Array, Array]:
     """Return booleans of the observations in use, and their weights, 0 for the others."""
     if weights is None:
         return valid, xp.astype(valid, points.dtype)
-    weights = as_weights(xp, weights, points)
+    weights = beside_observations(xp, weights, points, points.shape[:-3], points.shape[-2], cams, "weights")
     valid = valid & (weights > 0)
     return valid, xp.where(valid, weights, 0.0)
 

@@ -18,7 +18,7 @@ from mvgeom.calibration.face_poses import describe_faces, place_faces
 from mvgeom.calibration.findings import CalibrationError, Finding, describe_shift, error, note, sort_findings, warning
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_model import Lens, free_parameters, square_pixels
-from mvgeom.calibration.lenses import Lenses, calibrate_lenses, lenses_by_camera
+from mvgeom.calibration.lenses import Lenses, fit_lenses, lenses_by_camera
 from mvgeom.calibration.pose_graph import PoseGraph, build_pose_graph
 from mvgeom.calibration.quality import judge
 from mvgeom.calibration.result import Calibration
@@ -121,7 +121,7 @@ def _calibrate(
     """Calibrate with one rigid board, whose faces (K,) may be adjusted with all else."""
     origin = _origin_index(detections, options)
     say("intrinsics")
-    lenses = calibrate_lenses(detections, options.lens, known=intrinsics)
+    lenses = fit_lenses(detections, options.lens, known=intrinsics)
     cameras, findings = lenses.cameras, list(lenses.findings)
     points = np.where(lenses.used[..., None, None], detections.points, np.nan)
     chosen = select_frames(points, detections.sizes, options.max_frames, origin)

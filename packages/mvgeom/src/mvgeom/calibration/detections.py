@@ -116,20 +116,38 @@ def from_points(
         InputError: `wrong-shape`, if the shapes are inconsistent.
     """
     positions, orders = (
-        (np.asarray(board, dtype=np.float64), np.arange(len(board))[None])
-        if not isinstance(board, Board)
-        else (object_points(board), corner_orders(board))
+        _positions(board) if not isinstance(board, Board) else (object_points(board), corner_orders(board))
     )
-    points = as_float64(points)
+    points = as_float64(points, "points")
+    if points.ndim != 4:
+        raise InputError(
+            f"points: wrong shape, found {points.shape}, expected (V, F, K, 2)",
+            code="wrong-shape",
+            argument="points",
+            found=points.shape,
+        )
     return Detections(
         names=tuple(names),
-        sizes=np.asarray(sizes, dtype=np.float64),
+        sizes=as_float64(sizes, "sizes"),
         object_points=positions,
         points=points,
         frames=tuple(frames) if frames is not None else tuple(str(frame) for frame in range(points.shape[1])),
         orders=orders,
         faces=_unplaced_faces(board),
     )
+
+
+def _positions(board: Floats) -> tuple[Floats, Ints]:
+    """Return known positions (K, 3) and their only order (1, K)."""
+    positions = as_float64(board, "board")
+    if positions.ndim != 2 or positions.shape[1] != 3:
+        raise InputError(
+            f"board: wrong shape, found {positions.shape}, expected a board or (K, 3) positions",
+            code="wrong-shape",
+            argument="board",
+            found=positions.shape,
+        )
+    return positions, np.arange(len(positions))[None]
 
 
 def _unplaced_faces(board: Board | Floats) -> Ints | None:

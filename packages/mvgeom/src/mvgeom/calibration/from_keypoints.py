@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvgeom._arrays import as_float64
 from mvgeom._subset import spread_subset
 from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats, seen_corners
@@ -114,7 +115,7 @@ def calibrate_from_keypoints(
             or `keypoints-differ` if a length names an unknown keypoint.
     """
     say = progress or (lambda _: None)
-    cameras = _initial_cameras(names, np.asarray(sizes, dtype=np.float64), focal, intrinsics)
+    cameras = _initial_cameras(names, as_float64(sizes, "sizes"), focal, intrinsics)
     points = as_recording(points, cameras)
     if reference is not None:
         cameras.index([reference])
@@ -208,7 +209,15 @@ def _initial_cameras(
             argument="sizes",
             found=sizes.shape,
         )
-    lengths = np.broadcast_to(np.asarray(1.0 if focal is None else focal, dtype=np.float64), (count,))
+    given = 1.0 if focal is None else focal
+    lengths = as_float64([given] if isinstance(given, int | float) else given, "focal")
+    if lengths.shape not in ((), (1,), (count,)):
+        raise InputError(
+            f"focal: wrong shape, found {lengths.shape}, expected one number or {count}",
+            code="wrong-shape",
+            argument="focal",
+            found=lengths.shape,
+        )
     matrix = np.tile(np.eye(3), (count, 1, 1))
     matrix[:, 0, 0] = matrix[:, 1, 1] = lengths
     matrix[:, :2, 2] = (sizes - 1) / 2

@@ -32,7 +32,7 @@ def as_recording(points: Floats, cams: CameraGroup) -> Floats:
     Raises:
         InputError: `wrong-shape`, or `too-few-views` if there is only one camera.
     """
-    points = as_float64(points)
+    points = as_float64(points, "points")
     if points.ndim != 4 or points.shape[1] != len(cams) or points.shape[3] != 2:
         raise InputError(
             f"points: wrong shape, found {points.shape}, expected (N, {len(cams)}, K, 2) for {list(cams.names)}",
@@ -93,7 +93,7 @@ def compare_sizes(cams: CameraGroup, flat: Floats, image_sizes: Sequence[Sequenc
     """
     findings = []
     if image_sizes is not None:
-        sizes = np.asarray(image_sizes, dtype=np.float64)
+        sizes = as_float64(image_sizes, "image_sizes")
         if sizes.shape != (len(cams), 2):
             raise InputError(
                 f"image_sizes: wrong shape, found {sizes.shape}, expected ({len(cams)}, 2)",

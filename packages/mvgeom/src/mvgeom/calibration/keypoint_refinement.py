@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from mvgeom._arrays import as_float64
 from mvgeom._subset import spread_subset
 from mvgeom.calibration.adjusted import Deviations, deviations, larger_deviations
 from mvgeom.calibration.boards import Floats, seen_corners
@@ -185,14 +186,15 @@ def _observations(cams: CameraGroup, points: Floats, weights: Floats | None) -> 
     present = seen_corners(points)
     if weights is None:
         return points, present.astype(np.float64)
-    if np.shape(weights) != points.shape[:3]:
+    weights = as_float64(weights, "weights")
+    if weights.shape != points.shape[:3]:
         raise InputError(
-            f"weights: wrong shape, found {np.shape(weights)}, expected {points.shape[:3]} as for the points",
+            f"weights: wrong shape, found {weights.shape}, expected {points.shape[:3]} as for the points",
             code="wrong-shape",
             argument="weights",
-            found=np.shape(weights),
+            found=weights.shape,
         )
-    counts = present & (np.asarray(weights) > 0)
+    counts = present & (weights > 0)
     return np.where(counts[..., None], points, np.nan), np.where(counts, weights, 0.0)
 
 

@@ -83,7 +83,7 @@ def place_by_points(cams: CameraGroup, positions: Mapping[str, Floats], points: 
     for name in cams.names:
         if name not in points:
             raise InputError(f"points: camera {name!r} has none, found {list(points)}", code="missing-view", view=name)
-        seen = as_float64(points[name])
+        seen = as_float64(points[name], "points")
         if seen.shape != (len(world), 2):
             raise InputError(
                 f"points: wrong shape for camera {name!r}, found {seen.shape}, expected ({len(world)}, 2)",

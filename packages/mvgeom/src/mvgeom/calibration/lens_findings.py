@@ -1,6 +1,8 @@
-"""Lens models without a viewing ray for a part of the image, as findings."""
+"""Lens models that do not fit their boards, or have no viewing ray for a part of the image, as findings."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,8 +11,9 @@ from mvgeom.calibration.findings import Finding, error, note, warning
 from mvgeom.cameras import CameraGroup
 from mvgeom.lens_reach import folds_at, image_without_ray, keypoints_without_ray
 
-__all__ = ["LARGE_SHARE", "find_lens_ends"]
+__all__ = ["LARGE_SHARE", "find_large_errors", "find_lens_ends"]
 
+_HIGH_RMS = 1.0
 _SMALL_SHARE = 0.002
 LARGE_SHARE = 0.03
 """Share of an image, or of its keypoints, above which missing rays are an error."""
@@ -19,6 +22,27 @@ _BOARD_REMEDY = "with fewer coefficients or with boards out to the borders of th
 _KEYPOINT_REMEDY = (
     "with keypoints out to the borders of the image, with --intrinsics from images of a board, or with --coefficients 0"
 )
+
+
+def find_large_errors(names: Sequence[str], rms: Floats) -> list[Finding]:
+    """Find cameras that do not fit the boards that they saw.
+
+    Args:
+        names: V camera names.
+        rms: (V,) root mean square of the reprojection errors in px; NaN where unknown.
+
+    Returns:
+        Warnings of code `high_error`.
+    """
+    findings = []
+    for name, error_px in zip(names, rms, strict=True):
+        if error_px > _HIGH_RMS:
+            text = (
+                f"camera {name!r}: the reprojection error is {error_px:.2f} px; below 0.5 px is usual for sharp images "
+                "of a flat board. Check the description of the board, that it is flat, and that the images are sharp"
+            )
+            findings.append(warning("high_error", [name], text, rms=error_px))
+    return findings
 
 
 def find_lens_ends(cams: CameraGroup, points: Floats | None = None, *, from_keypoints: bool = False) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.faces_apart import split_faces
 from mvgeom.calibration.findings import CalibrationError, Finding
 from mvgeom.calibration.intrinsics import calibrate_intrinsics, known_intrinsics
+from mvgeom.calibration.lens_findings import find_large_errors
 from mvgeom.calibration.lens_model import LENSES, Lens
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
-__all__ = ["LensCalibration", "Lenses", "calibrate_lenses", "lenses_by_camera"]
+__all__ = ["LensCalibration", "Lenses", "calibrate_lenses", "fit_lenses", "lenses_by_camera"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +59,24 @@ def calibrate_lenses(
         CalibrationError: If a camera saw no board or too few; its findings give the reason for each such camera.
         InputError: `missing-view`, `size-mismatch` or `cameras-differ`, if the known cameras do not fit the images;
             `missing-view`, if lenses by name are not those of the cameras.
+    """
+    fitted = fit_lenses(detections, lens, known=known)
+    return replace(fitted, findings=(*fitted.findings, *find_large_errors(fitted.cameras.names, fitted.rms)))
+
+
+def fit_lenses(
+    detections: Detections, lens: Lenses | None = None, *, known: CameraGroup | None = None
+) -> LensCalibration:
+    """Calibrate intrinsics as `calibrate_lenses`, without judging their errors: those of a rig are judged as a whole.
+
+    Args:
+        detections: Board corners, as in `calibrate_lenses`.
+        lens: Lens parameters to estimate, as in `calibrate_lenses`.
+        known: Cameras whose intrinsics are used, as in `calibrate_lenses`.
+
+    Raises:
+        CalibrationError: As `calibrate_lenses`.
+        InputError: As `calibrate_lenses`.
     """
     detections = split_faces(detections)
     names = detections.names

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import Booleans
 from mvgeom.calibration.findings import Finding, error, warning
-from mvgeom.calibration.lens_findings import find_lens_ends
+from mvgeom.calibration.lens_findings import find_large_errors, find_lens_ends
 from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.rig_suspects import TIME_CODES
 from mvgeom.calibration.selection import coverage_cells
@@ -20,7 +20,6 @@ from mvgeom.wording import counted
 __all__ = ["image_coverage", "judge"]
 
 _LOW_COVERAGE = 0.4
-_HIGH_RMS = 1.0
 _LOOSE_FOCAL = 0.005
 _UNEQUAL_FOCAL = 0.01
 _LOOSE_POSITION, _UNKNOWN_POSITION = 0.05, 0.25
@@ -55,13 +54,8 @@ def judge(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
     findings += _weak_links(names, calibration.used)
     out_of_time = any(each.code in TIME_CODES for each in found)
     for view, name in enumerate(names):
-        rms = calibration.camera_rms[view]
-        if rms > _HIGH_RMS and not out_of_time:
-            text = (
-                f"camera {name!r}: the reprojection error is {rms:.2f} px; below 0.5 px is usual for sharp images "
-                "of a flat board"
-            )
-            findings.append(warning("high_error", [name], text, rms=rms))
+        if not out_of_time:
+            findings += find_large_errors([name], calibration.camera_rms[[view]])
         if not spread[view].any():
             continue  # intrinsics were kept as given
         if coverage[view] < _LOW_COVERAGE:

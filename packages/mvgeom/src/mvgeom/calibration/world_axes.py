@@ -48,7 +48,7 @@ def match_points(points: Floats, positions: Floats, *, keep_scale: bool = False)
 
     Args:
         points: (K, 3) points in the old world; NaN is missing.
-        positions: (K, 3) their positions in the new world.
+        positions: (K, 3) their positions in the new world; NaN is missing.
         keep_scale: True to leave lengths as they are.
 
     Raises:
@@ -63,7 +63,7 @@ def match_points(points: Floats, positions: Floats, *, keep_scale: bool = False)
             argument="positions",
             found=positions.shape,
         )
-    known = seen_corners(points)
+    known = seen_corners(points) & seen_corners(positions)
     source, target = points[known], positions[known]
     _check_spread(source, "known points")
     scale, rotation, shift = similarity(source, target, np.ones(len(source)))
@@ -162,7 +162,7 @@ def _world_points(values: Floats, argument: str) -> Floats:
     Raises:
         InputError: `wrong-shape`, if they are not (K, 3); `wrong-array` or `bad-number`, if they are no array.
     """
-    points = as_float64(as_array(values, argument))
+    points = as_float64(values, argument)
     if points.ndim != 2 or points.shape[-1] != 3:
         raise InputError(
             f"{argument}: wrong shape, found {points.shape}, expected points in 3D",
@@ -182,7 +182,7 @@ def _check_spread(points: Floats, what: str) -> None:
             expected=3,
         )
     values = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    if values[1] < 1e-6 * values[0]:
+    if values[1] <= 1e-6 * values[0]:
         raise InputError(
             f"{what}: all {len(points)} are in a line, which leaves a turn about it open",
             code="too-few-points",

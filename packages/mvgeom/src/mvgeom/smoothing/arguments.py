@@ -28,7 +28,7 @@ def make_observations(
     times: Floats | None,
 ) -> tuple[Observations, float]:
     """Check the arguments of `smooth`; return observations with times in typical steps, and the typical step."""
-    points = as_float64(points)
+    points = as_float64(points, "points")
     if points.ndim != 4 or points.shape[-1] != 2 or 0 in points.shape:
         raise InputError(
             f"points: wrong shape, found {points.shape}, expected (N, V, K, 2) with at least one of each",
@@ -52,7 +52,7 @@ def make_observations(
             argument="points",
             found=points.shape,
         )
-    times = np.arange(num_frames, dtype=np.float64) if times is None else np.asarray(times, dtype=np.float64)
+    times = np.arange(num_frames, dtype=np.float64) if times is None else as_float64(times, "times")
     if times.shape != (num_frames,):
         raise InputError(
             f"times: wrong shape, found {times.shape}, expected ({num_frames},)",
@@ -112,7 +112,7 @@ def _stated_covariance(points: Floats, likelihood: Floats | None, covariance: Fl
     name = "likelihood" if covariance is None else "covariance"
     if given is None:
         return np.zeros((*points.shape, 2))
-    given = as_float64(given)
+    given = as_float64(given, name)
     if given.shape != shape:
         raise InputError(
             f"{name}: wrong shape, found {given.shape}, expected {shape} as for the points",

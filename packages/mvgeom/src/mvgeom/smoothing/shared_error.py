@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import as_float64
 from mvgeom.errors import InputError
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.state_space import transpose
@@ -39,13 +40,14 @@ class SharedError:
         std: (K,) standard deviations per coordinate that are added, in the world's unit.
 
     Raises:
-        InputError: `not-finite` or `out-of-range`.
+        InputError: `not-finite` or `out-of-range`; `bad-number` or `wrong-array`, if `std` is no array.
     """
 
     scale: float
     std: Floats
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "std", as_float64(self.std, "std"))
         if not (np.isfinite(self.scale) and np.isfinite(self.std).all()):
             raise InputError(
                 f"shared error: expected finite numbers, found scale {self.scale} and std {self.std}",
