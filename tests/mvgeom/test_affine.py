@@ -143,7 +143,7 @@ def test_dtype_and_leading_dimensions_are_kept() -> None:
         ),
         (lambda: affine.apply(np.eye(2, 3), np.zeros(3)), raises_input("wrong-shape", argument="points", found=(3,))),
         *(
-            (lambda maps=maps: affine.compose(*maps), raises_input("wrong-shape", argument="matrix", found=(3, 3)))
+            (lambda maps=maps: affine.compose(*maps), raises_input("wrong-shape", found=(3, 3)))
             for maps in ([np.eye(3)], [np.eye(3), np.eye(2, 3)], [np.eye(2, 3), np.eye(3)])
         ),
         (lambda: affine.from_3x3(np.ones((3, 3))), raises_input("bad-matrix", argument="matrix")),

@@ -311,7 +311,7 @@ def test_messages_about_files_and_counts(tmp_path: Path) -> None:
             lambda path: boxes.smooth(np.ones(4), sigma=1),
             raises_input("wrong-shape", argument="boxes", found=(4,)),
         ),
-        (lambda path: boxes.iou(np.ones(3), np.ones(4)), raises_input("wrong-shape", argument="boxes", found=(3,))),
+        (lambda path: boxes.iou(np.ones(3), np.ones(4)), raises_input("wrong-shape", argument="first", found=(3,))),
     ],
 )
 def test_messages_of_arguments(call: object, expected: Expectation, tmp_path: Path) -> None:

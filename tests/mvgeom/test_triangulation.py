@@ -538,7 +538,10 @@ def test_autocast_does_not_coarsen_anything() -> None:
             raises_input("out-of-range", argument="threshold"),
         ),
         (lambda cams: triangulate(torch.zeros(3, 4, 2), cams), raises_input("wrong-array")),
-        (lambda cams: covariance(np.zeros((4, 2)), cams), raises_input("wrong-shape", argument="points", found=(4, 2))),
+        (
+            lambda cams: covariance(np.zeros((4, 2)), cams),
+            raises_input("wrong-shape", argument="points_3d", found=(4, 2)),
+        ),
     ],
 )
 def test_messages(call: object, expected: Expectation) -> None:
