@@ -115,7 +115,7 @@ CALLS = {
     "calibration.calibrate_from_keypoints": call(
         calibration.calibrate_from_keypoints,
         {"names": RIG.names},
-        points=PIXELS,
+        points=mvgeom.project(5 * WORLD, RIG),  # all over the volume
         sizes=RIG.sizes,
         focal=RIG.matrix[:, 0, 0],
     ),
