@@ -144,7 +144,7 @@ UNUSABLE: dict[str, Callable[[np.ndarray], Any]] = {
     "complex": lambda array: array + 1j,
     "times": lambda array: np.zeros(array.shape, dtype="datetime64[s]"),
 }
-"""What is no array of numbers, from an array that would be right."""
+"""Arrays without numbers, made of one that would be right."""
 
 DOUBTFUL: dict[str, Callable[[np.ndarray], Any]] = {
     "empty list": lambda array: [],
