@@ -138,6 +138,7 @@ OTHER_COMMANDS = {
     "import": "the config of a project",
     "label": "the config of a project",
     "crop": "the config of a project",
+    "pseudolabel": "the config of a project, and tables",
     "frames": "has the option; its run needs a project with videos",
 }
 

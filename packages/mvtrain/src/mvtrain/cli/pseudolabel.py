@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import AllowPluginsOption, check_inputs, make_wide_console, print_start
+from mvtrain.cli.options import check_inputs, make_wide_console, print_start
 from mvtrain.cli.path_roles import check_sources, find_project_config
 from mvtrain.runtime.imports import quick_imports
 
@@ -39,7 +39,6 @@ def pseudolabel(
         bool, typer.Option("--ignore-frame-rates", help="Match frames by number though the videos' rates differ.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the choice; write nothing.")] = False,
-    allow_plugins: AllowPluginsOption = False,
 ) -> None:
     """Take frames of predicted videos, with their points in 3D as labels, for the next mvtrain fit to learn from."""
     config = find_project_config(project, "pseudolabel")

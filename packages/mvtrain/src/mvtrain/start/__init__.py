@@ -1,1 +1,1 @@
-"""From raw videos to a project with frames to label, and from whole images to crops."""
+"""From raw videos to a project with frames to label or pseudo-labels, and from whole images to crops."""
