@@ -23,7 +23,7 @@ def as_array(values: Any, argument: str) -> Array:
             numbers; `wrong-array`, if the values are something else, such as a table of pandas, whose rows and columns
             name no axes of ours.
     """
-    if isinstance(values, np.ndarray | np.generic):
+    if isinstance(values, (np.ndarray, np.generic)):  # torch.compile knows no union of these
         return values if values.dtype.kind in "fiub" else _real_numbers(values, argument)
     if is_array_api_obj(values):
         return values

@@ -102,10 +102,10 @@ def train(
             that is not finite, too little memory, a full disk.
         RunInterruptedError: A signal asked the run to stop; in the process of global rank 0.
     """
-    if resume:
-        check_run_folder(run_dir)
-    else:
+    if not resume:
         check_new_run_folder(run_dir)
+    elif not dry_run:  # which can be of an ensemble, too
+        check_run_folder(run_dir)
     project = read_project(config)
     for warning in project.warnings:
         _warn(console, warning)
