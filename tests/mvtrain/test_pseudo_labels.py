@@ -70,23 +70,32 @@ def true_points(root: Path, session: str) -> np.ndarray:
     return table.to_numpy().reshape(LENGTH, -1, 3)
 
 
-def predict(root: Path, out: Path, sessions: tuple[str, ...] = ("session1", "session2"), noise: float = 0.05) -> Path:
-    """Predictions of the recordings that are the truth but for a little noise."""
+def predict(
+    root: Path,
+    out: Path,
+    sessions: tuple[str, ...] = ("session1", "session2"),
+    noise: float = 0.05,
+    *,
+    views: tuple[str, ...] = VIEWS,
+    unsure: tuple[int, ...] = (),
+) -> Path:
+    """Predictions of the recordings that are the truth but for a little noise; unsure of all in some frames."""
     out.mkdir(exist_ok=True)
     names = read_labels(root / f"CollectedData_{VIEWS[0]}.csv").keypoint_names
     for session in sessions:
         path = root / "calibrations" / f"{session}.toml"
-        cameras = CameraGroup.load(path).select(VIEWS)
+        cameras = CameraGroup.load(path).select(views)
         points = project(true_points(root, session), cameras)
         points += np.random.default_rng(0).normal(0, noise, points.shape)
         likelihood = np.full(points.shape[:-1], 0.9)
-        likelihood[:, 0, UNSEEN] = 0.2
+        likelihood[:, views.index(VIEWS[0]), UNSEEN] = 0.2
+        likelihood[list(unsure)] = 0.2
         write_prediction(
             out,
             points,
             likelihood,
             session=session,
-            view_names=VIEWS,
+            view_names=views,
             keypoint_names=names,
             cameras=cameras,
             calibration=path,
@@ -229,11 +238,14 @@ def test_tables_outside_of_the_project_get_none_beside_them(config: Path, root: 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_table_of_calibrations_gets_a_table_of_these_frames(config: Path, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_table_of_calibrations_gets_a_table_of_these_frames(
+    delimiter: str, config: Path, root: Path, tmp_path: Path
+) -> None:
     source = predict(root, tmp_path / "predicted")
     own = read_labels(root / "CollectedData_cam1.csv").image_names
-    lines = [f"{name},calibrations/{str(name).split('/')[1].split('_')[0]}.toml" for name in own]
-    (root / "calibrations.csv").write_text("\n".join([",file", *lines]) + "\n")
+    lines = [f"{name}{delimiter}calibrations/{str(name).split('/')[1].split('_')[0]}.toml" for name in own]
+    (root / "calibrations.csv").write_text("\n".join([f"{delimiter}file", *lines]) + "\n")
     run(config, source, num_frames=4)
     loaded = load_config(config)
     pseudo = read_pseudo_labels(loaded, read_project(loaded))
@@ -485,3 +497,61 @@ def test_labels_are_where_the_view_shows_them_though_its_calibration_is_off(
         errors[:, UNSEEN] = 0 if view == 0 else errors[:, UNSEEN]  # nothing tells the offset where nothing is shown
         assert np.nanmedian(errors) < 0.3
         assert np.nanpercentile(errors, 90) < 1.0
+
+
+def test_views_in_another_order_are_the_same_labels(config: Path, root: Path, tmp_path: Path) -> None:
+    found = []
+    for views in (VIEWS, VIEWS[::-1]):
+        run(config, predict(root, tmp_path / views[0], noise=0.0, views=views), num_frames=6)
+        found.append([read_labels(path) for path in tables(root)])
+    for one, other in zip(*found, strict=True):
+        assert one.image_names == other.image_names
+        np.testing.assert_allclose(one.points, other.points, atol=0.01)
+        np.testing.assert_array_equal(one.visible, other.visible)
+
+
+def test_frames_that_the_views_do_not_show_are_taken_first(config: Path, root: Path, tmp_path: Path) -> None:
+    unsure = (4, 15)
+    run(config, predict(root, tmp_path / "predicted", ("session1",), unsure=unsure), num_frames=2)
+    table = read_labels(tables(root)[0])
+    own = {name for name in read_labels(root / "CollectedData_cam1.csv").image_names if "session1" in str(name)}
+    assert not {f"labeled-data/session1_cam1/img{frame:08d}.jpg" for frame in unsure} & own, "the spec has changed"
+    assert [int(str(name)[-12:-4]) for name in table.image_names] == list(unsure)
+
+
+def test_of_fused_views_the_evidence_tells_what_each_shows(config: Path, root: Path, tmp_path: Path) -> None:
+    """A likelihood of 1 / (1 + v): 0.1 is a standard deviation of 3 px, less than that of a target of 6.7 px."""
+    source = predict(root, tmp_path / "predicted", ("session1",))
+    evidence = source / "evidence"
+    evidence.mkdir()
+    for path in source.glob("session1_cam*.csv"):
+        table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+        table.loc[:, table.columns.get_level_values(2) == "likelihood"] = 0.1
+        if path.stem.endswith("cam2"):
+            table.iloc[:, :3] = np.nan  # the first keypoint
+        table.to_csv(evidence / path.name)
+    run(config, source, num_frames=4)
+    for view, path in enumerate(tables(root)):
+        table = read_labels(path)
+        assert table.visible is not None
+        known = np.isfinite(table.points).all(-1)
+        expected = np.full(known.shape, VISIBLE)
+        expected[:, 0] = OCCLUDED if view == 1 else VISIBLE
+        np.testing.assert_array_equal(table.visible[known], expected[known])
+
+
+def test_rows_without_labels_do_not_count_on_either_side(config: Path, root: Path, tmp_path: Path) -> None:
+    run(config, predict(root, tmp_path / "predicted"), num_frames=4)
+    for view, path in zip(VIEWS, tables(root), strict=True):
+        lines = path.read_text().splitlines(keepends=True)
+        cells = len(lines[3].split(","))
+        name = lines[3].split(",")[0]
+        own = root / f"CollectedData_{view}.csv"
+        # The first is in the project's own tables, still without labels; the last has lost its pseudo-labels.
+        own.write_text(own.read_text() + ",".join([name, *["", "", "0"] * (cells // 3)]) + "\n")
+        last = lines[-1].split(",")[0]
+        path.write_text("".join(lines[:-1]) + ",".join([last, *["", "", "0"] * (cells // 3)]) + "\n")
+    loaded = load_config(config)
+    pseudo = read_pseudo_labels(loaded, read_project(loaded))
+    assert pseudo is not None
+    assert len(pseudo.rows) == 3
