@@ -300,7 +300,9 @@ def test_without_tables_or_with_a_share_of_0_there_are_none(config: Path, root: 
         load_config(config, ["training.pseudo_share=1.5"])
 
 
-def test_sessions_that_are_held_out_and_learned_are_named(config: Path, root: Path, tmp_path: Path) -> None:
+def test_sessions_that_are_held_out_and_learned_are_named(
+    config: Path, root: Path, tmp_path: Path, command: Callable[..., Outcome]
+) -> None:
     run(config, predict(root, tmp_path / "predicted"), num_frames=4)
     for split, expected in (("session", ["session1", "session2"]), ("random", [])):
         loaded = load_config(config, [f"data.split={split}"])
@@ -310,6 +312,9 @@ def test_sessions_that_are_held_out_and_learned_are_named(config: Path, root: Pa
         found = learned_in_secret(pseudo, split_frames(own, loaded))
         assert set(found) < set(expected) if expected else found == ()
         assert bool(found) == bool(expected)
+        outcome = command("fit", config, f"data.split={split}", "--dry-run")
+        assert outcome.status == 0, outcome.err
+        assert ("mvtrain pseudolabel --session" in " ".join(outcome.out.split())) == bool(expected)
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])
