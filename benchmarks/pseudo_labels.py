@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from ablation import NUM_BLOCKS, WEIGHTS, keep_first_blocks
 from rich.console import Console
 from rich.table import Table
-from safetensors.torch import load_file, save_file
 
 from mvgeom import CameraGroup, project
 from mvgeom.tables import read_keypoints
@@ -46,8 +46,6 @@ GROUPS = {"with labels": range(1, 6), "videos only": range(6, 8), "never seen": 
 """Numbers of the recordings: what the networks have of them."""
 
 NUM_LABELED, NUM_PSEUDO = 8, 210
-WEIGHTS = Path(__file__).parents[2] / "shared" / "weights" / "vit_small_patch14_dinov2.safetensors"
-NUM_BLOCKS = 4
 
 
 def main() -> None:
@@ -65,7 +63,7 @@ def main() -> None:
     if not labeled.exists():
         keep_few_labels(truth, labeled)
     if not backbone.exists():
-        shorten(arguments.weights, backbone)
+        keep_first_blocks(arguments.weights, backbone)
     seeds = range(arguments.seeds)
     found: dict[str, list[Path]] = {}
     teachers = [fit(labeled, out / f"teacher{seed}", backbone, seed, arguments.steps) for seed in seeds]
@@ -108,13 +106,6 @@ def keep_few_labels(truth: Path, out: Path) -> None:
         visible = None if table.visible is None else table.visible[rows]
         images = [names[row] for row in rows]
         write_labels(out / path.name, images, table.keypoint_names, table.points[rows], visible, scorer="person")
-
-
-def shorten(weights: Path, out: Path) -> None:
-    """Write the weights of the first blocks of a backbone."""
-    state = load_file(weights)
-    kept = {k: v for k, v in state.items() if not k.startswith("blocks.") or int(k.split(".")[1]) < NUM_BLOCKS}
-    save_file(kept, out)
 
 
 def fit(folder: Path, out: Path, backbone: Path, seed: int, steps: int, *overrides: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -23,13 +24,16 @@ from helpers.foreign import write_prediction
 from helpers.rigs import ring
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvgeom import CameraGroup, project
+from mvgeom.videos import open_video
 from mvtrain.config import load_config
 from mvtrain.data.dataset import EpochSampler
+from mvtrain.predict.search import Framing
 from mvtrain.project.label_tables import OCCLUDED, VISIBLE, read_labels
-from mvtrain.project.project import read_project
-from mvtrain.project.pseudo_labels import learned_in_secret, read_pseudo_labels
+from mvtrain.project.project import joined, read_project
+from mvtrain.project.pseudo_labels import held_out_sessions, read_pseudo_labels
 from mvtrain.project.splits import split_frames
 from mvtrain.start.crop_project import CropOptions, crop_project
+from mvtrain.start.pseudolabel_files import Crops, ProjectedSession, _cut
 from mvtrain.start.pseudolabel_videos import (
     PseudolabelOptions,
     lasting_offsets,
@@ -309,7 +313,7 @@ def test_sessions_that_are_held_out_and_learned_are_named(
         own = read_project(loaded)
         pseudo = read_pseudo_labels(loaded, own)
         assert pseudo is not None
-        found = learned_in_secret(pseudo, split_frames(own, loaded))
+        found = held_out_sessions(pseudo, split_frames(own, loaded))
         assert set(found) < set(expected) if expected else found == ()
         assert bool(found) == bool(expected)
         outcome = command("fit", config, f"data.split={split}", "--dry-run")
@@ -560,3 +564,59 @@ def test_rows_without_labels_do_not_count_on_either_side(config: Path, root: Pat
     pseudo = read_pseudo_labels(loaded, read_project(loaded))
     assert pseudo is not None
     assert len(pseudo.rows) == 3
+
+
+def test_joined_projects_keep_what_each_frame_has(config: Path) -> None:
+    own = read_project(load_config(config))
+    turned = np.random.default_rng(0).random((OWN, len(VIEWS))) < 0.5
+    other = replace(own, points=own.points + 1, value_bits=(12,) * len(VIEWS), turned=turned)
+    rows = np.array([4, 1])
+    both = joined(own, other, rows)
+    assert len(both) == OWN + 2
+    assert both.image_names[OWN:] == tuple(other.image_names[row] for row in rows)
+    assert both.sessions[OWN:] == tuple(other.sessions[row] for row in rows)
+    np.testing.assert_array_equal(both.points[OWN:], other.points[rows])
+    np.testing.assert_array_equal(both.visibility[OWN:], other.visibility[rows])
+    assert [id(each) for each in both.cameras[OWN:]] == [id(other.cameras[row]) for row in rows]
+    assert both.value_bits == other.value_bits
+    assert both.turned is not None
+    assert not both.turned[:OWN].any()
+    np.testing.assert_array_equal(both.turned[OWN:], turned[rows])
+    assert joined(own, own, rows).turned is None
+
+
+def test_crop_brings_the_calibration_of_a_session_with_pseudo_labels_alone(
+    config: Path, root: Path, tmp_path: Path
+) -> None:
+    for path in root.glob("CollectedData_cam?.csv"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for number, line in enumerate(lines) if number < 3 or "session1" in line))
+    run(config, predict(root, tmp_path / "predicted", ("session2",)), num_frames=3)
+    crop_project(load_config(config), CropOptions(output=tmp_path / "crops"), Console(quiet=True))
+    crops = load_config(tmp_path / "crops" / "config.yaml")
+    pseudo = read_pseudo_labels(crops, read_project(crops))
+    assert pseudo is not None
+    assert {pseudo.project.sessions[row] for row in pseudo.rows} == {"session2"}
+    assert all(pseudo.project.cameras[row] is not None for row in pseudo.rows)
+
+
+def test_labels_outside_of_a_crop_are_none(root: Path) -> None:
+    cameras = CameraGroup.load(root / "calibrations" / "session1.toml").select(VIEWS)
+    poses = true_points(root, "session1")
+    points = project(poses, cameras)
+    session = ProjectedSession(
+        name="session1",
+        videos=tuple(open_video(root / "videos" / f"session1_{view}.mp4") for view in VIEWS),
+        points=points,
+        visibility=np.full(points.shape[:-1], VISIBLE),
+        poses=poses,
+        cameras=cameras,
+        worth=np.ones(LENGTH),
+    )
+    extent = np.linalg.norm(poses[0] - np.median(poses[0], axis=0), axis=-1)
+    near = Framing(margin=0.0, aspect=1.0, side=float(np.median(extent)))  # of half of the keypoints
+    cut, visibility, boxes = _cut(session, np.array([0, 5]), Crops(framing=near, sizes=np.asarray(cameras.sizes) / 2))
+    known = np.isfinite(cut).all(-1)
+    assert 0 < known.mean() < 1
+    np.testing.assert_array_equal(visibility, np.where(known, VISIBLE, 0))
+    np.testing.assert_allclose((cut + boxes[:, :, None, :2])[known], points[[0, 5]][known])

@@ -65,7 +65,7 @@ def read_pseudo_labels(config: Config, project: Project) -> PseudoLabels | None:
     )
 
 
-def learned_in_secret(pseudo: PseudoLabels, split: Split) -> tuple[str, ...]:
+def held_out_sessions(pseudo: PseudoLabels, split: Split) -> tuple[str, ...]:
     """Return the sessions of pseudo-labels whose own labeled frames are all held out: their errors flatter the network.
 
     Args:

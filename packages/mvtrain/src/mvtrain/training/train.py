@@ -24,7 +24,7 @@ from mvtrain.config.plugins import remember_plugins
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import calibration_warnings, check_calibration
 from mvtrain.project.project import Project, read_project
-from mvtrain.project.pseudo_labels import PseudoLabels, learned_in_secret, read_pseudo_labels
+from mvtrain.project.pseudo_labels import PseudoLabels, held_out_sessions, read_pseudo_labels
 from mvtrain.project.splits import Split, split_frames, write_split
 from mvtrain.runtime.folders import (
     ENSEMBLE_CONFIG,
@@ -113,7 +113,7 @@ def train(
         check(config, project, console)
     split = split_frames(project, config)
     pseudo = read_pseudo_labels(config, project)
-    for warning in () if pseudo is None else (*pseudo.warnings, *_learned_in_secret(pseudo, split)):
+    for warning in () if pseudo is None else (*pseudo.warnings, *_held_out_warning(pseudo, split)):
         _warn(console, warning)
     return _train(config, project, split, run_dir, console, pseudo=pseudo, resume=resume, dry_run=dry_run)
 
@@ -239,9 +239,9 @@ def _never_labeled(project: Project, split: Split) -> list[str]:
     ]
 
 
-def _learned_in_secret(pseudo: PseudoLabels, split: Split) -> list[str]:
+def _held_out_warning(pseudo: PseudoLabels, split: Split) -> list[str]:
     """Return the warning about sessions whose errors flatter the network, if there are any."""
-    sessions = learned_in_secret(pseudo, split)
+    sessions = held_out_sessions(pseudo, split)
     if not sessions:
         return []
     return [
