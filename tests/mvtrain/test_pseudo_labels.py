@@ -188,11 +188,24 @@ def test_smoothed_tables_alone_are_refused(config: Path, root: Path, tmp_path: P
 
 def test_points_that_are_not_known_well_enough_are_no_labels(config: Path, root: Path, tmp_path: Path) -> None:
     source = predict(root, tmp_path / "predicted", noise=3.0)
-    with raises_input("no-labels"):
+    with raises_input("no-labels", num_known=0):
         run(config, source, max_std=0.01)
     assert not any(path.exists() for path in tables(root))
     run(config, source, num_frames=4, max_std=1e6)
     assert all(len(read_labels(path)) == 4 for path in tables(root))
+
+
+def test_a_project_that_has_all_frames_already_says_so(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted", ("session1",))
+    for view in VIEWS:
+        table = root / f"CollectedData_{view}.csv"
+        lines = table.read_text().splitlines(keepends=True)
+        first = next(line for line in lines[3:] if "session1" in line)
+        cells = first.partition(",")[2]
+        names = [f"labeled-data/session1_{view}/img{frame:08d}.jpg" for frame in range(LENGTH)]
+        table.write_text("".join([*lines[:3], *(f"{name},{cells}" for name in names)]))
+    with raises_input("no-labels", num_known=LENGTH):
+        run(config, source)
 
 
 def test_a_dry_run_writes_nothing(config: Path, root: Path, tmp_path: Path, command: Callable[..., Outcome]) -> None:
@@ -611,6 +624,7 @@ def test_labels_outside_of_a_crop_are_none(root: Path) -> None:
         visibility=np.full(points.shape[:-1], VISIBLE),
         poses=poses,
         cameras=cameras,
+        num_known=LENGTH,
         worth=np.ones(LENGTH),
     )
     extent = np.linalg.norm(poses[0] - np.median(poses[0], axis=0), axis=-1)

@@ -42,6 +42,7 @@ class ProjectedSession:
         visibility: (T, V, K) `VISIBLE` where the view shows the keypoint, `OCCLUDED` where only others do, else 0.
         poses: (T, K, 3) points in 3D, NaN where missing.
         cameras: V cameras.
+        num_known: Number of frames in which enough keypoints are known, those that are not to be taken included.
         worth: (T,) number of labels that the views do not show by themselves, each from 0, shown there, to 1; NaN for
             frames that are not to be taken.
     """
@@ -52,6 +53,7 @@ class ProjectedSession:
     visibility: np.ndarray
     poses: np.ndarray
     cameras: CameraGroup
+    num_known: int
     worth: np.ndarray
 
 

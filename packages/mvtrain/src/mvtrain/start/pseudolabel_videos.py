@@ -104,12 +104,7 @@ def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, conso
         _print_choice(sessions, taken, console)
         number = sum(map(len, taken))
         if number == 0:
-            raise InputError(
-                f"{source}: no frame has {_LEAST_KNOWN:.0%} of the keypoints known well enough. Raise --max-std, or "
-                "smooth the predictions of several networks (mvtrain fit --seeds 3)",
-                code="no-labels",
-                path=source,
-            )
+            raise _nothing_to_take(source, sessions)
         if not options.dry_run:
             write_pseudo_labels(config, crops, rows, sessions, taken, console)
     if options.dry_run:
@@ -121,6 +116,22 @@ def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, conso
         f"{command('mvtrain', 'fit', rows.root / 'config.yaml')}",
         soft_wrap=True,
     )
+
+
+def _nothing_to_take(source: Path, sessions: Sequence[ProjectedSession]) -> InputError:
+    """Return the error for predictions of which no frame can be taken."""
+    num_known = sum(session.num_known for session in sessions)
+    if num_known:
+        text = (
+            f"{counted(num_known, 'frame')} would do, but the project's own tables have them, or a video has ended. "
+            "Predict other videos"
+        )
+    else:
+        text = (
+            f"no frame has {_LEAST_KNOWN:.0%} of the keypoints known well enough. Raise --max-std, or smooth the "
+            "predictions of several networks (mvtrain fit --seeds 3)"
+        )
+    return InputError(f"{source}: {text}", code="no-labels", path=source, num_known=num_known)
 
 
 def take_frames(worth: np.ndarray, number: int) -> np.ndarray:
@@ -233,8 +244,8 @@ def _project(
     worth = np.where(good, np.where(seen, np.fmin(distance, 1), 1), 0).sum(axis=(1, 2))
     frames = np.arange(len(shown))
     there = [frame for name, frame in rows.frames() if name == session.name and frame is not None]
-    usable = good.any(axis=1).mean(axis=-1) >= _LEAST_KNOWN
-    usable &= ~np.isin(frames, there) & (frames < common_length(videos))
+    known = good.any(axis=1).mean(axis=-1) >= _LEAST_KNOWN
+    usable = known & ~np.isin(frames, there) & (frames < common_length(videos))
     return ProjectedSession(
         name=session.name,
         videos=videos,
@@ -242,6 +253,7 @@ def _project(
         visibility=np.where(good, np.where(seen, VISIBLE, OCCLUDED), 0),
         poses=in_3d.points,
         cameras=cameras,
+        num_known=int(known.sum()),
         worth=np.where(usable, worth, np.nan),
     )
 
