@@ -27,7 +27,7 @@ __all__ = [
 
 _NEWTON_STEPS = {"float32": 10, "float64": 16}
 """Most steps. In float32 four are enough but for lenses that almost fold inside their range, which took up to ten."""
-_TOLERANCE = {"float32": 10e-4, "float64": 1.5e-8}
+_TOLERANCE = {"float32": 3e-4, "float64": 1.5e-8}
 """Limit for the last step's length and the residual before it, about the root of the precision: the final error is
 about its square, because convergence is quadratic."""
 _SETTLED = 0.01
