@@ -98,6 +98,15 @@ def turned(cameras: CameraGroup, view: int, degrees: float) -> CameraGroup:
     return cameras.replace(rotation=rotation, translation=translation)
 
 
+def few_corners(points: np.ndarray, seed: int) -> np.ndarray:
+    """Six of the images, and 8 to 19 neighboring corners of each board, as of tags that are partly covered."""
+    points, rng, corners = points[:, ::7], np.random.default_rng(seed), object_points(BOARD)
+    for board in points.reshape(-1, *points.shape[2:]):
+        distance = np.linalg.norm(corners - corners[rng.integers(len(corners))], axis=1)
+        board[np.argsort(distance)[rng.integers(8, 20) :]] = np.nan
+    return points
+
+
 def jittered(view: int, frames: float, seed: int) -> np.ndarray:
     """Times (V, F) of 3 cameras, one of them with random delays of up to so many frames."""
     times = np.tile(np.arange(NUM_FRAMES, dtype=float), (3, 1))
@@ -117,6 +126,7 @@ BOARDS: dict[str, Board] = {
     "good images": lambda seed: (rig(), film(rig(), seed)),
     "boards in a quarter of the image": lambda seed: (rig(), film(rig(), seed, spread=0.12)),
     "the same, lens without distortion": lambda seed: (rig(3, ()), film(rig(3, ()), seed, spread=0.12)),
+    "six images, few corners of each board": lambda seed: (rig(), few_corners(film(rig(), seed), seed)),
     "jitter 0.5 frames": lambda seed: (rig(), film(rig(), seed, times=jittered(1, 0.5, seed))),
     "jitter 1 frame": lambda seed: (rig(), film(rig(), seed, times=jittered(1, 1, seed))),
     "jitter 2 frames": lambda seed: (rig(), film(rig(), seed, times=jittered(1, 2, seed))),

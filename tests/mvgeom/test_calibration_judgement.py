@@ -23,9 +23,13 @@ from mvgeom.calibration import (
     from_points,
     refine,
 )
+from mvgeom.calibration.boards import object_points
+from mvgeom.calibration.bundle import Scene
 from mvgeom.calibration.findings import describe_shift
 from mvgeom.calibration.lens_findings import find_lens_ends
 from mvgeom.calibration.lens_shape import lens_shape
+from mvgeom.calibration.rig_adjustment import join_fitting_views
+from mvgeom.calibration.rig_suspects import TIME_CODES
 from mvgeom.calibration.time_shifts import best_shift, epipolar_over_shifts
 from mvgeom.lens_reach import folds_at, image_without_ray, keypoints_without_ray
 
@@ -101,6 +105,67 @@ def test_chosen_lens_turns_no_camera_by_more_than_stated(seed: int) -> None:
     turn = truth.rotation[1] @ truth.rotation[0].T @ found.cameras.rotation[1].T
     off = np.rad2deg(Rotation.from_matrix(turn).magnitude())
     assert off < 3 * np.linalg.norm(found.deviations.rotation_deg[1])
+
+
+def few_corners_of_each(points: np.ndarray, seed: int) -> np.ndarray:
+    """Keep 8 to 19 neighboring corners of each board, as of a grid of tags that is partly covered."""
+    rng = np.random.default_rng(seed)
+    corners = object_points(BOARD)
+    for board in points.reshape(-1, len(corners), 2):
+        distance = np.linalg.norm(corners - corners[rng.integers(len(corners))], axis=1)
+        board[np.argsort(distance)[rng.integers(8, 20) :]] = np.nan
+    return points
+
+
+@pytest.mark.parametrize(("num_boards", "seed"), [(6, 1), (6, 9), (6, 14), (8, 15), (12, 10)])
+def test_few_corners_do_not_lead_the_lens_astray(num_boards: int, seed: int) -> None:
+    """Such lenses turn back a thousandfold outside of the corners: the penalty must not throw away what these say."""
+    truth = arc_of_cameras(2, distortion=(-0.22, 0.06, 0.0005, -0.0005, -0.006))
+    points = film(truth, num_boards, noise=0.1, spread=0.3, seed=seed).points
+    found = calibrate(detections(truth, few_corners_of_each(points, seed)))
+    off = np.abs(found.cameras.matrix - truth.matrix)[:, [0, 1], [0, 1]]
+    assert (off < 4 * found.deviations.focal).all()
+    assert not any(each.code in TIME_CODES for each in found.findings)
+
+
+@pytest.mark.parametrize(("num_boards", "seed"), [(5, 61), (5, 73), (6, 51)])
+def test_boards_of_few_corners_are_tried_again_in_the_adjusted_rig(num_boards: int, seed: int) -> None:
+    truth = arc_of_cameras(2, distortion=(-0.22, 0.06, 0.0005, -0.0005, -0.006))
+    points = film(truth, num_boards, noise=0.1, spread=0.3, seed=seed).points
+    found = calibrate(detections(truth, few_corners_of_each(points, seed)))
+    assert found.used.sum() == 2 * num_boards
+    assert not any(each.code in (*TIME_CODES, "contradicting_boards") for each in found.findings)
+
+
+@pytest.mark.parametrize(("shift", "joins"), [(0.0, True), (30.0, False)])
+def test_a_board_that_one_camera_misjudged_joins_again(shift: float, joins: bool) -> None:
+    truth = arc_of_cameras(2)
+    filmed = film(truth, 6, noise=0.2, seed=1)
+    frame = int(np.flatnonzero(np.isfinite(filmed.points).all((0, 2, 3)))[0])
+    filmed.points[1, frame] += shift * np.random.default_rng(0).normal(size=filmed.points.shape[2:])
+    corners = object_points(BOARD)
+    rotation = filmed.rotation.copy()
+    rotation[frame] = rotation[frame] @ Rotation.from_euler("xz", [115, 150], degrees=True).as_matrix()
+    scene = Scene(cameras=truth, rotation=rotation, position=filmed.position, object_points=corners)
+    seen = np.isfinite(filmed.points).all((-1, -2))
+    waiting = np.zeros_like(seen)
+    waiting[1, frame] = True
+    found, joining = join_fitting_views(
+        scene, np.arange(6), filmed.points, seen & ~waiting, waiting, np.array([0.9, 0.9])
+    )
+    np.testing.assert_array_equal(joining, waiting & joins)
+    if joins:
+        np.testing.assert_allclose(found.rotation[frame], filmed.rotation[frame], atol=0.01)
+    others = np.arange(6) != frame
+    np.testing.assert_array_equal(found.rotation[others], rotation[others])
+
+
+def test_lens_is_no_richer_than_the_focal_length_allows() -> None:
+    truth = arc_of_cameras(1, distortion=(-0.22, 0.06, 0.0005, -0.0005, -0.006))
+    rich, poor = (film(truth, count, noise=0.3, spread=0.3, seed=0).points for count in (20, 4))
+    assert calibrate_lenses(detections(truth, rich)).lenses[0].num_coefficients > 0
+    few = calibrate_lenses(detections(truth, few_corners_of_each(poor, 0)))
+    assert few.lenses[0].num_coefficients == 0
 
 
 def test_penalty_on_the_shape_has_exact_derivatives() -> None:

@@ -139,12 +139,11 @@ def _calibrate(
     shown = dataclasses.replace(detections, points=points, frames=frames)
     placed = shown.seen & np.isfinite(graph.boards).all((-1, -2))
     used = placed & graph.agrees
-    findings += _contradictions(cameras.names, placed, used)
 
     say("adjustment")
     stored = int(cameras.distortion.shape[-1])
     free = free_parameters(lenses.lenses, stored)
-    arguments = graph, detections.object_points, points, used
+    arguments = graph, detections.object_points, points, used, placed & ~used
     alone = lens_only_error(cameras, shown, placed)
     given = lenses_by_camera(options.lens, cameras.names) if intrinsics is None else lenses.lenses
     doubtful = _doubtful(given, lenses.lenses, stored)
@@ -168,6 +167,7 @@ def _calibrate(
     shown = dataclasses.replace(shown, object_points=adjusted.solution.scene.object_points)
     if faces is not None:  # their poses are known better now
         alone = lens_only_error(cameras, shown, placed)
+    findings += _contradictions(cameras.names, placed, used | adjusted.used)
     covariance = adjusted.solution.covariance
     suspicion = suspect(
         alone, cameras, adjusted.solution.scene, shown, adjusted.blocks, placed & (adjusted.blocks >= 0), adjusted.used

@@ -15,7 +15,7 @@ from mvgeom.calibration.findings import CalibrationError, Finding, error, note, 
 from mvgeom.calibration.lens_choice import choose_lens
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_model import Lens
-from mvgeom.calibration.lens_shape import lens_shape
+from mvgeom.calibration.one_to_one import adjust_one_to_one
 from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -29,7 +29,6 @@ _FOCAL_TRIALS = np.geomspace(0.35, 6.0, 24)
 """Focal lengths to try, in units of the image's longer side: fields of view from 110 to 10 degrees."""
 _TRIAL_BOARDS = 8
 _OUTLIER_SIGMAS = 6.0
-_SHAPE_ROUNDS = 3
 _FEW_COEFFICIENTS = 2
 _UNDETERMINED = 1.01
 """Limit of the error at a focal length that is 30 % off, in errors at the found one; about 2 with tilted boards."""
@@ -169,16 +168,10 @@ def _total_error(scene: Scene, views: Views) -> float:
 
 
 def _fit(scene: Scene, views: Views, lens: Lens) -> Scene:
-    """Adjust the free parameters of one lens, and its boards; again with a penalty if the lens is not one-to-one."""
+    """Adjust the free parameters of one lens, and its boards."""
     free = lens.free(1, int(scene.cameras.distortion.shape[-1]))
     free[:, :NUM_POSE] = False
-    scene = adjust(scene, views, free, loss="huber", tolerance=1e-7, square=lens.square(1)).scene
-    for _ in range(_SHAPE_ROUNDS):
-        shape = lens_shape(scene.cameras, free)
-        if shape.cost(scene.cameras) == 0:
-            break
-        scene = adjust(scene, views, free, loss="huber", tolerance=1e-7, square=lens.square(1), shape=shape).scene
-    return scene
+    return adjust_one_to_one(scene, views, free, loss="huber", tolerance=1e-7, square=lens.square(1)).scene
 
 
 def _parallel(name: str, boards: int, ratio: float) -> Finding:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mvgeom.calibration.boards import Floats
-from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, linearize
+from mvgeom.calibration.boards import Floats, Ints
+from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, linearize, residuals
 from mvgeom.calibration.lens_model import Lens
 from mvgeom.calibration.lens_shape import LensShape, lens_shape
 from mvgeom.calibration.selection import select_frames
@@ -29,6 +29,9 @@ _MAX_BOARDS = 40
 _EXACT = 1e-12
 """px^2; smaller errors are those of rounding."""
 
+_LOOSE_FOCAL = 0.1
+"""Standard deviation of the focal length, as a fraction of it, beyond which a lens is too rich for its boards."""
+
 _LARGEST_ERROR = 4.0
 """Median errors; a larger error counts as this many, so that one false corner does not choose the lens."""
 
@@ -38,6 +41,7 @@ def choose_lens(start: Scene, views: Views, lens: Lens, fit: Callable[[Scene, Vi
 
     Each board is left out in turn: the lens is that of the other boards, and only the board's pose is fitted to it.
     The number with the smallest mean squared error of the left-out boards is taken, the smaller one if two are alike.
+    Coefficients with which the boards no longer tell the focal length are not added: the rig would begin anywhere.
     A stricter criterion would leave out coefficients that the rig needs, and whose absence no standard deviation shows.
     Fits without a board come from the fit with all by one Gauss-Newton step, which takes the place of hundreds of
     adjustments.
@@ -53,11 +57,14 @@ def choose_lens(start: Scene, views: Views, lens: Lens, fit: Callable[[Scene, Vi
     """
     scene, views = _fewer(start, views)
     ladder = [count for count in (_FISHEYE_LADDER if lens.fisheye else _LADDER) if count <= lens.most_coefficients]
-    errors = []
+    errors: list[Floats] = []
     for count in ladder:
         tried = lens.with_coefficients(count)
         scene = fit(scene, views, tried)
-        errors.append(_left_out(scene, views, tried))
+        left_out, focal_deviation = _left_out(scene, views, tried)
+        if errors and focal_deviation > _LOOSE_FOCAL:
+            break
+        errors.append(left_out)
     scores = [np.square(each).mean() + _EXACT for each in _limited(errors)]
     return lens.with_coefficients(ladder[int(np.argmin(scores))])
 
@@ -67,8 +74,13 @@ def _limited(errors: list[Floats]) -> list[Floats]:
     return [np.minimum(each, _LARGEST_ERROR * np.median(each)) for each in errors]
 
 
-def _left_out(scene: Scene, views: Views, lens: Lens) -> Floats:
-    """Return the length in px of each corner's residual, by a lens that was fitted without its board."""
+def _left_out(scene: Scene, views: Views, lens: Lens) -> tuple[Floats, float]:
+    """Judge a lens by boards that are left out.
+
+    Returns:
+        The length in px of each corner's residual, by a lens that was fitted without its board; and the standard
+        deviation of the focal length with all boards, as a fraction of it; 0 if it is held.
+    """
     free: Booleans = lens.free(1, int(scene.cameras.distortion.shape[-1]))
     free[:, :NUM_POSE] = False
     shape: LensShape = lens_shape(scene.cameras, free)
@@ -101,7 +113,19 @@ def _left_out(scene: Scene, views: Views, lens: Lens) -> Floats:
         rest = scale[:, None] * (whole - system) * scale
         step = scale * np.linalg.lstsq(rest, scale * slope, rcond=1e-12)[0]
         lengths_of_all.append(np.linalg.norm((error + by_lens @ step).reshape(-1, 2), axis=1))
-    return np.concatenate(lengths_of_all)
+    return np.concatenate(lengths_of_all), _focal_deviation(scene, views, columns, scale, whole)
+
+
+def _focal_deviation(scene: Scene, views: Views, columns: Ints, scale: Floats, whole: Floats) -> float:
+    """Return the relative standard deviation of the focal length, from the normal equations (N, N) of the lens."""
+    place = np.flatnonzero(columns == NUM_POSE)
+    if not len(place):
+        return 0.0
+    freedom = 2 * views.num_observations - NUM_POSE * views.num_blocks - len(columns)
+    variance = float((residuals(scene, views) ** 2).sum()) / max(freedom, 1)
+    covariance = np.linalg.pinv(scale[:, None] * whole * scale, rcond=1e-12, hermitian=True)
+    deviation = scale[place[0]] * np.sqrt(max(covariance[place[0], place[0]], 0.0) * variance)
+    return float(deviation / scene.cameras.matrix[0, 0, 0])
 
 
 def _fewer(scene: Scene, views: Views) -> tuple[Scene, Views]:

@@ -17,9 +17,9 @@ from mvgeom.calibration.bundle import NUM_POSE, Booleans
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.cameras import CameraGroup
 
-__all__ = ["LensShape", "lens_shape"]
+__all__ = ["FULL_WEIGHT", "LensShape", "lens_shape"]
 
-_WEIGHT = 50.0
+FULL_WEIGHT = 50.0
 """px; a slope below its limit by 0.1 counts as much as a corner that is 5 px off."""
 
 _SHARE_OF_ORTHOGRAPHIC = 0.5
@@ -42,9 +42,11 @@ class LensShape:
 
     Attributes:
         radii: (V, M) normalized radii (angles in radians for fisheye lenses); 0 where a lens has no penalty.
+        weight: Penalty in px of a slope that is below its limit by 1.
     """
 
     radii: Floats
+    weight: float
 
     def residuals(self, cameras: CameraGroup) -> tuple[Floats, Floats]:
         """Return residuals (V, M) in px, 0 where a slope is above its limit, and derivatives (V, M, C) by parameters.
@@ -73,8 +75,8 @@ class LensShape:
                     by_parameter[:, _FIRST + 2 : _FIRST + 4] = 6 * radius[:, None] * coefficients[2:4] / tangential
             missing = _smallest_slope(radius, fisheye=fisheye) - slope
             broken = (missing > 0) & (radius > 0)
-            values[view] = np.where(broken, _WEIGHT * missing, 0.0)
-            slopes[view] = np.where(broken[:, None], _WEIGHT * by_parameter, 0.0)
+            values[view] = np.where(broken, self.weight * missing, 0.0)
+            slopes[view] = np.where(broken[:, None], self.weight * by_parameter, 0.0)
         return values, slopes
 
     def cost(self, cameras: CameraGroup) -> float:
@@ -82,13 +84,18 @@ class LensShape:
         return float(0.5 * (self.residuals(cameras)[0] ** 2).sum())
 
 
-def lens_shape(cameras: CameraGroup, free: Booleans) -> LensShape:
+def lens_shape(
+    cameras: CameraGroup, free: Booleans, *, weight: float = FULL_WEIGHT, before: LensShape | None = None
+) -> LensShape:
     """Choose the radii of the penalty, out to the farthest corner of each image as the lens is now.
 
     Args:
         cameras: V cameras with distortion coefficients.
         free: (V, C) booleans, true for parameters that may change. Lenses whose distortion is fixed or not a polynomial
             have no penalty.
+        weight: Penalty in px of a slope that is below its limit by 1.
+        before: Penalty that led to these lenses, or None. A lens that reaches the corner because of it would turn back
+            again if the penalty ended there.
     """
     length = int(cameras.distortion.shape[-1])
     radii = np.zeros((len(cameras), _NUM_RADII))
@@ -110,8 +117,10 @@ def lens_shape(cameras: CameraGroup, free: Booleans) -> LensShape:
             end = float(grid[-1])
         else:
             end = min(_BARREL * reach, _FARTHEST)
+        if before is not None:
+            end = max(end, min(float(before.radii[view, -1]), _BARREL * reach))
         radii[view] = end * np.arange(1, _NUM_RADII + 1) / _NUM_RADII
-    return LensShape(radii=radii)
+    return LensShape(radii=radii, weight=weight)
 
 
 def _radial_places(length: int, *, fisheye: bool) -> list[int]:

@@ -10,21 +10,23 @@ import numpy as np
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, residuals
 from mvgeom.calibration.findings import CalibrationError, error
-from mvgeom.calibration.lens_shape import lens_shape
+from mvgeom.calibration.one_to_one import adjust_one_to_one
 from mvgeom.calibration.pose_graph import PoseGraph
 from mvgeom.calibration.schur import Loss, Solution, adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.wording import counted
 
-__all__ = ["RigAdjustment", "adjust_rig", "relative_noise", "views_of_boards", "weigh_cameras"]
+__all__ = ["RigAdjustment", "adjust_rig", "join_fitting_views", "relative_noise", "views_of_boards", "weigh_cameras"]
 
 _OUTLIER_SIGMAS = 6.0
+_JOINING_SIGMAS = 3.0
+_SMALLEST_TYPICAL = 0.1
+"""px; errors of views beside which none is an outlier."""
+
 _ROBUST_SIGMAS = 3.0
 _SMALLEST_SCALE = 1e-6
 _FINEST_NOISE = 0.05
 """px; more precise corners count no more, because boards and lenses are not that exact."""
-
-_SHAPE_ROUNDS = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +53,7 @@ def adjust_rig(
     object_points: Floats,
     points: Floats,
     used: Booleans,
+    waiting: Booleans,
     free: Booleans,
     square: Booleans,
     *,
@@ -69,6 +72,8 @@ def adjust_rig(
         object_points: (K, 3) corners in the board's frame and unit.
         points: (V, F, K, 2) corners in full-image px; NaN is missing.
         used: (V, F) booleans, true for views to adjust.
+        waiting: (V, F) booleans, true for views that contradict the initial poses; those that fit the adjusted rig are
+            adjusted, too.
         free: (V, C) booleans, true for camera parameters that may change; the reference camera's pose is always fixed.
         square: (V,) booleans, true for cameras with one focal length.
         relative: (V,) standard deviation of each camera's corners, relative to the others'; see `relative_noise`.
@@ -115,14 +120,14 @@ def adjust_rig(
         )
         # With only the poses adjusted, errors of the intrinsics remain, so the scale is computed again.
         scale = _scale(rough.scene, views, relative, loss_scale)
-        solution = adjust(rough.scene, views, free, loss=loss, loss_scale=scale, square=square)
-        for _ in range(_SHAPE_ROUNDS):
-            shape = lens_shape(solution.scene.cameras, free)
-            if shape.cost(solution.scene.cameras) == 0:
-                break
-            solution = adjust(solution.scene, views, free, loss=loss, loss_scale=scale, square=square, shape=shape)
+        solution = adjust_one_to_one(rough.scene, views, free, loss=loss, loss_scale=scale, square=square)
         outliers = _outliers(solution.scene, views, relative)
-        if not outliers.any():
+        scene, joining = solution.scene, np.zeros_like(used)
+        if not outliers.any() and waiting.any():
+            limits = _joining_limits(scene, views, relative)
+            scene, joining = join_fitting_views(scene, blocks, points, used, waiting, limits)
+            waiting = waiting & ~joining
+        if not outliers.any() and not joining.any():
             noise = _noise(solution.scene, views, free, loss, scale)
             if doubtful is not None:
                 unknown = adjust(
@@ -138,7 +143,50 @@ def adjust_rig(
             return RigAdjustment(solution=solution, blocks=blocks, used=used, noise=noise)
         camera, frame = (index[outliers] for index in np.nonzero(used))
         used[camera, frame] = False
-        scene, views = solution.scene, weigh_cameras(views_of_boards(points, used, blocks), relative)
+        used |= joining
+        views = weigh_cameras(views_of_boards(points, used, blocks), relative)
+
+
+def join_fitting_views(
+    scene: Scene, blocks: Ints, points: Floats, used: Booleans, waiting: Booleans, limits: Floats
+) -> tuple[Scene, Booleans]:
+    """Find waiting views that fit the adjusted rig, together with all other views of their frame.
+
+    Before the adjustment, a board is compared by the pose that one camera alone gives it. Few corners determine that
+    pose badly, and lenses are only roughly known: such a board contradicts the others without being wrong.
+
+    Args:
+        scene: Adjusted scene.
+        blocks: (F,) block index of each frame; -1 for a frame without a block.
+        points: (V, F, K, 2) corners in full-image px; NaN is missing.
+        used: (V, F) booleans, true for views that were adjusted.
+        waiting: (V, F) booleans, true for views to try.
+        limits: (V,) largest root mean square error in px of a view that fits.
+
+    Returns:
+        The scene with boards at the poses at which they fit all their views, and booleans (V, F) for the views that
+        join.
+    """
+    assert scene.rotation is not None
+    frames = np.flatnonzero(waiting.any(axis=0) & (blocks >= 0))
+    own = blocks[frames]
+    views = views_of_boards(points[:, frames], (used | waiting)[:, frames], np.arange(len(frames)))
+    boards = dataclasses.replace(scene, rotation=scene.rotation[own], position=scene.position[own])
+    fits: Booleans = np.asarray(np.isfinite(residuals(boards, views)).all((1, 2)))
+    views = dataclasses.replace(views, weights=views.weights * fits[:, None])
+    held = np.zeros((len(points), scene.camera_size), dtype=bool)
+    boards = adjust(
+        boards, views, held, loss="huber", loss_scale=limits[views.camera, None], max_iterations=30, tolerance=1e-6
+    ).scene
+    assert boards.rotation is not None
+    squares = (residuals(boards, views) ** 2).sum((1, 2)) / np.maximum(views.weights.sum(1), 1)
+    fits &= np.sqrt(squares) <= limits[views.camera]
+    wrong = np.unique(views.block[~fits])
+    joining, rotation, position = np.zeros_like(waiting), scene.rotation.copy(), scene.position.copy()
+    right = np.delete(np.arange(len(frames)), wrong)
+    joining[:, frames[right]] = waiting[:, frames[right]]
+    rotation[own[right]], position[own[right]] = boards.rotation[right], boards.position[right]
+    return dataclasses.replace(scene, rotation=rotation, position=position), joining
 
 
 def relative_noise(alone: Floats) -> Floats:
@@ -190,11 +238,25 @@ def _scale(scene: Scene, views: Views, relative: Floats, given: float | None) ->
 
 def _outliers(scene: Scene, views: Views, relative: Floats) -> Booleans:
     """Return booleans (G,), true for views that fit much worse than others; the best view of a board is never one."""
-    squares = (residuals(scene, views) ** 2).sum((1, 2))
-    rms = np.sqrt(squares / (views.weights > 0).sum(1)) / relative[views.camera]
+    rms = _errors(scene, views, relative)
     best = np.full(views.num_blocks, np.inf)
     np.minimum.at(best, views.block, rms)
-    return np.asarray((rms > _OUTLIER_SIGMAS * max(float(np.median(rms)), 0.1)) & (rms > best[views.block]))
+    return np.asarray((rms > _OUTLIER_SIGMAS * _typical(rms)) & (rms > best[views.block]))
+
+
+def _joining_limits(scene: Scene, views: Views, relative: Floats) -> Floats:
+    """Return the largest error (V,) in px of a view of each camera that still joins the others."""
+    return np.asarray(_JOINING_SIGMAS * _typical(_errors(scene, views, relative)) * relative)
+
+
+def _errors(scene: Scene, views: Views, relative: Floats) -> Floats:
+    """Return the root mean square error (G,) of each view in px, divided by its camera's relative noise."""
+    squares = (residuals(scene, views) ** 2).sum((1, 2))
+    return np.asarray(np.sqrt(squares / (views.weights > 0).sum(1)) / relative[views.camera])
+
+
+def _typical(errors: Floats) -> float:
+    return max(float(np.median(errors)), _SMALLEST_TYPICAL)
 
 
 def _noise(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: Floats) -> float:
