@@ -440,6 +440,22 @@ def test_frame_rates_that_differ_are_refused(tmp_path: Path, predict) -> None:
     assert predict(*command, "--ignore-frame-rates").status == 0
 
 
+def test_a_session_that_cannot_be_predicted_leaves_the_others(recorded: Path, tmp_path: Path, predict) -> None:
+    write_session(tmp_path / "videos", VIEWS, (4, 4, 4), session="a", fps=(25, 25, 50))
+    for session in ("b", "c"):
+        write_session(tmp_path / "videos", VIEWS, (4, 4, 4), session=session)
+    rig = recorded / "calibrations" / "mouse.toml"
+    out = tmp_path / "out"
+    outcome = predict(tmp_path / "videos", "--output", out, "--calibration", rig, "--smooth")
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    for part in ("'a'", "a_right.avi 50", "1 recording of 3"):
+        assert part in outcome.err
+    for folder in (out, out / "smoothed"):
+        assert sorted(path.name for path in folder.glob("*_3d.csv")) == ["b_3d.csv", "c_3d.csv"]
+    assert not (out / ".partial").exists()
+
+
 def test_a_calibration_file_or_a_folder_of_them(recorded: Path, tmp_path: Path, predict) -> None:
     file = tmp_path / "rig.toml"
     cameras(SIZE).save(file)

@@ -50,7 +50,7 @@ def check_videos(config: Config, view_names: Sequence[str], keypoint_names: tupl
 
 
 def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console: Console) -> None:
-    """Predict every complete session of `eval.test_videos_directory`, and warn of the incomplete ones.
+    """Predict every complete session of `eval.test_videos_directory`, and warn of the others.
 
     Args:
         predictor: Predictor with the network.

@@ -52,7 +52,7 @@ from mvtrain.project.held_out import read_held_out
 from mvtrain.project.project import Project, read_project
 from mvtrain.runtime.folders import find_runs
 from mvtrain.runtime.interruption import Interruption
-from mvtrain.runtime.messages import command
+from mvtrain.runtime.messages import command, error_of_left_out
 from mvtrain.training.hardware import choose_hardware, launch_processes
 
 LONGEST_WAIT = timedelta(days=7)
@@ -105,7 +105,7 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     Raises:
         InputError: A run folder, an input, or a calibration or box file cannot be used; the networks have other views
             (`views-differ`) or keypoints (`keypoints-differ`). If it can be known before predicting, nothing is
-            predicted.
+            predicted; else the other sessions are predicted, and the error is `left-out`.
         RunInterruptedError: A signal asked to stop; the same command resumes.
     """
     runs = [load_run(folder, options.checkpoint) for run_dir in run_dirs for folder in find_runs(run_dir)]
@@ -158,14 +158,18 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
                 labeled = counted(len(frames), "labeled frame")
                 which = f" whose tables end in {ending}" if ending else ""
                 print_line(console, f"predicted the {labeled} of {project.root}{which} into {folder}")
-    predict_jobs(predictors, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
+    own = jobs[fabric.global_rank :: fabric.world_size]
+    problems = predict_jobs(predictors, own, console, quiet=not fabric.is_global_zero)
     fabric.barrier()
-    if fabric.is_global_zero and jobs and options.smooth:
-        _smooth(jobs, out_dir, console)
-    if fabric.is_global_zero and jobs:
+    done = [job for job in jobs if job.session.name not in problems]
+    if fabric.is_global_zero and done and options.smooth:
+        problems |= _smooth(done, out_dir, console)
+    if fabric.is_global_zero and done:
         print_line(
             console, f"wrote the tables to {out_dir}. Next: {_next_step(run_dirs, runs, jobs, out_dir, options)}"
         )
+    if problems:
+        raise error_of_left_out(problems, len(jobs))
 
 
 def _check_options(options: PredictOptions) -> None:
@@ -257,27 +261,33 @@ def _check_smooth(jobs: Sequence[Job]) -> None:
             )
 
 
-def _smooth(jobs: Sequence[Job], out_dir: Path, console: Console) -> None:
-    """Smooth recordings that were predicted into a folder, as `mvtrain smooth` does."""
+def _smooth(jobs: Sequence[Job], out_dir: Path, console: Console) -> dict[str, InputError]:
+    """Smooth recordings that were predicted into a folder, as `mvtrain smooth` does; return errors by session."""
     folder = out_dir / "smoothed"
     folder.mkdir(exist_ok=True)
     names = {job.session.name for job in jobs}
     recordings = {files.session: [files] for files in find_predictions(out_dir) if files.session in names}
-    smooth_all(recordings, folder, SmoothOptions(output=folder), console)
-    print_line(console, f"smoothed the recordings into {folder}")
+    problems = smooth_all(recordings, folder, SmoothOptions(output=folder), console)
+    if len(problems) < len(recordings):
+        print_line(console, f"smoothed the recordings into {folder}")
+    return problems
 
 
 def predict_jobs(
     predictors: Sequence[Predictor], jobs: Sequence[Job], console: Console, *, quiet: bool = False
-) -> None:
+) -> dict[str, InputError]:
     """Predict sessions one after the other, each with all networks, and print a report of each.
 
+    Returns:
+        Errors by session of those that could not be predicted, such as videos whose frame rates differ.
+
     Raises:
-        InputError: As for `predict_session`; also if the device runs out of memory. Before anything is predicted, if
-            the output folder has other files of these names (`occupied-folder`), or a network needs cameras and a
-            session has no calibration (`no-calibration`).
+        InputError: The output folder cannot be written to (`unwritable-file`), or the device runs out of memory. Before
+            anything is predicted, if the output folder has other files of these names (`occupied-folder`), or a network
+            needs cameras and a session has no calibration (`no-calibration`).
         RunInterruptedError: As for `predict_session`.
     """
+    problems: dict[str, InputError] = {}
     for job in jobs:
         check_not_foreign(job.session, job.out_dir)
         if job.calibration is None:
@@ -288,6 +298,12 @@ def predict_jobs(
         for job in jobs:
             try:
                 outcome = predict_session(predictors, job, progress, interruption)
+            except InputError as error:
+                if error.code == "unwritable-file":
+                    raise
+                problems[job.session.name] = error
+                print_warning(console, f"{job.session.name}: left out: {error}")
+                continue
             except torch.OutOfMemoryError as error:
                 raise InputError(
                     "--batch-size: the device ran out of memory, found "
@@ -302,6 +318,7 @@ def predict_jobs(
                 print_outcome(job, outcome, console)
             for path in draw_videos(job, predictors[0].spec.view_names, progress, interruption):
                 print_line(console, f"drew {path}")
+    return problems
 
 
 def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:

@@ -92,13 +92,23 @@ def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, conso
     Raises:
         InputError: The project cannot be read; the predictions are of other views (`views-differ`) or keypoints
             (`keypoints-differ`), or have no 3D (`no-calibration`); a session is not among them (`unknown-choice`), a
-            video is gone (`missing-file`), or no frame is known well enough (`no-labels`).
+            video is gone (`missing-file`), or no frame is known well enough (`no-labels`). Of several sessions that are
+            not named, those with such a fault are left out with a line.
     """
     rows = read_frame_rows(config)
     crops = Crops.from_config(config)
     recordings = _find(source, rows, options)
     with adding_frames(rows.root):
-        sessions = [_project(config, crops, files, smooth, rows, options, console) for files, smooth in recordings]
+        sessions: list[ProjectedSession] = []
+        problems: list[InputError] = []
+        for files, smooth in recordings:
+            try:
+                sessions.append(_project(config, crops, files, smooth, rows, options, console))
+            except InputError as error:
+                problems.append(error)
+                if options.sessions or len(problems) == len(recordings):
+                    raise problems[0] from None
+                console.print(f"left out: {error}", soft_wrap=True)
         shares = share_frames(options.num_frames, len(sessions))
         taken = [take_frames(session.worth, share) for session, share in zip(sessions, shares, strict=True)]
         _print_choice(sessions, taken, console)
