@@ -26,7 +26,10 @@ ALLOWED = {
         "output.with_name(f'{output.name}{CLOCKS_SUFFIX}')": "the name of the user's calibration, only looked for",
     },
     "mvgeom/clock_files.py": {"path.with_name(f'{name}{CLOCKS_SUFFIX}')": "the name of the user's calibration"},
-    "mvgeom/files.py": {"folder.joinpath(*parts)": "checked by `inside` itself"},
+    "mvgeom/files.py": {
+        "folder.joinpath(*parts)": "checked by `inside` itself",
+        "parent / unicodedata.normalize(form, path.name)": "another form of a path, looked for",
+    },
     "mvgeom/temporary.py": {"Path(folder) / name": "files that exist"},
     "mvgeom/formats/colmap.py": {"path / file": "constants, looked for", "folder / _BINARY[0]": "looked for"},
     "mvgeom/formats/easymocap.py": {"folder / name": "constants", "folder / file": "constants"},

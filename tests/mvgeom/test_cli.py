@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -319,6 +320,23 @@ def test_triangulate_exact_points(calibration: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(points, world, atol=1e-5)
     assert (table["nose"]["num_views"] == 3).all()
     assert (table["nose"]["error"] < 1e-6).all()
+
+
+@pytest.mark.parametrize("folder", ["tables", "run=3"])
+@pytest.mark.parametrize("name", ["cam=1", "=", "a=b=c", "te\u0301"])
+def test_any_name_of_a_camera_is_one_on_the_command_line(
+    name: str, folder: str, calibration: Path, tmp_path: Path
+) -> None:
+    """Names and paths with `=`, and names with an accent that macOS stores apart."""
+    before = CameraGroup.load(calibration)
+    before.replace(names=(name, *before.names[1:])).save(calibration)
+    tables = tmp_path / folder
+    tables.mkdir()
+    world, arguments = views(tables, calibration)
+    assert run("triangulate", calibration, *arguments, "-o", tmp_path / "3d.csv").exit_code == 0
+    np.testing.assert_allclose(read_3d(tmp_path / "3d.csv")[1], world, atol=1e-5)
+    typed = unicodedata.normalize("NFD", name)
+    assert run("convert", calibration, tmp_path / "turned.toml", "--turn", f"{typed}=90").exit_code == 0
 
 
 @pytest.mark.parametrize("method", ["robust", "refined", "linear"])

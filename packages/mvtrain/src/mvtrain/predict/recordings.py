@@ -13,7 +13,7 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, list_files
+from mvgeom.files import composed, file_name, list_files, on_disk
 from mvgeom.videos import Video
 from mvtrain.project.calibrations import fits_calibration, load_cameras, turned_hint
 
@@ -201,7 +201,7 @@ def _siblings(path: Path, view_names: Sequence[str]) -> list[Path]:
 
 def _split_name(path: Path, view_names: Sequence[str]) -> tuple[str, str] | None:
     """Split a video's name into session and view; None where it has no view, or several."""
-    stem = path.stem
+    stem = composed(path.stem)
     found = _split_end(stem, view_names)
     if found is not None:
         return found
@@ -217,6 +217,7 @@ def _split_name(path: Path, view_names: Sequence[str]) -> tuple[str, str] | None
 
 def _split_end(stem: str, view_names: Sequence[str]) -> tuple[str, str] | None:
     """Split `<session>_<view>`; the longest view that fits is taken, because one view's name may end in another's."""
+    stem = composed(stem)
     fitting = [view for view in view_names if stem.endswith(f"_{view}") and len(stem) > len(view) + 1]
     if not fitting:
         return None
@@ -310,7 +311,8 @@ def find_calibration(session: Session, given: Path | None, data_dir: Path | None
     videos = session.videos[0].parent
     for project in (videos, videos.resolve().parent, data_dir):
         if project is not None:
-            for path in (project / "calibrations" / file_name(f"{session.name}.toml"), project / "calibration.toml"):
+            own = on_disk(project / "calibrations" / file_name(f"{session.name}.toml"))
+            for path in (own, project / "calibration.toml"):
                 if path.is_file():
                     return path
     return None
@@ -360,7 +362,7 @@ def _find_given(session: Session, given: Path) -> Path:
         return given
     if not given.is_dir():
         raise InputError(f"calibration {given}: does not exist", code="missing-file", path=given)
-    for path in (given / file_name(f"{session.name}.toml"), given / "calibration.toml"):
+    for path in (on_disk(given / file_name(f"{session.name}.toml")), given / "calibration.toml"):
         if path.is_file():
             return path
     raise InputError(

@@ -14,7 +14,7 @@ import pandas as pd
 from mvgeom import CameraGroup, SharedError
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, list_files, read_text
+from mvgeom.files import composed, file_name, list_files, read_text
 from mvgeom.tables import COORDS_3D, KeypointTable, KinematicsTable, find_number_format, read_keypoints, read_kinematics
 from mvgeom.videos import frame_rate, open_video
 from mvgeom.wording import counted
@@ -298,7 +298,7 @@ def _read_summary(path: Path) -> PredictionFiles:
     try:
         document: dict[str, Any] = parse_json(text, path)
         session = str(document["session"])
-        videos = {str(view["name"]): _path(view["video"]) for view in document["views"]}
+        videos = {composed(str(view["name"])): _path(view["video"]) for view in document["views"]}
         calibration_file = (document.get("calibration") or {}).get("file")
         calibration = None if calibration_file is None else _path(calibration_file)
         skeleton = tuple((str(a), str(b)) for a, b in document.get("skeleton") or ())
