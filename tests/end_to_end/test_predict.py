@@ -125,6 +125,14 @@ def test_a_session_becomes_tables_in_2d_and_3d(run: Path, recorded: Path, tmp_pa
     assert summary["calibration"]["file"].endswith("mouse.toml")
 
 
+def test_videos_that_are_not_used_are_named(tmp_path: Path, predict) -> None:
+    write_session(tmp_path / "videos", VIEWS, (2, 2, 2))
+    shutil.copy(tmp_path / "videos" / "mouse_top.avi", tmp_path / "videos" / "mouse_top.short.avi")
+    outcome = predict(tmp_path / "videos", "--output", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    assert "mouse_top.short.avi" in outcome.out
+
+
 def test_without_calibration_there_is_no_3d_and_it_is_printed(recorded: Path, tmp_path: Path, predict) -> None:
     shutil.copytree(recorded / "videos", tmp_path / "videos")
     outcome = predict(tmp_path / "videos", "--output", tmp_path / "out")

@@ -38,6 +38,8 @@ def check_videos(config: Config, view_names: Sequence[str], keypoint_names: tupl
     found, problem = _find(config, view_names)
     if problem is not None:
         print_warning(console, f"no videos to predict after training: {problem}")
+    if note := found.ignored_note():
+        print_warning(console, note)
     for session in found.incomplete:
         print_warning(console, f"{session.problem}. The session will not be predicted after training")
     jobs = _jobs(found, config, view_names, keypoint_names, Path(), Console(quiet=True))

@@ -116,7 +116,7 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     project_configs = [project_config(path, first.config) for path in inputs]
     recordings = [path for path, config in zip(inputs, project_configs, strict=True) if config is None]
     view_names, keypoint_names = first.spec.view_names, first.spec.keypoint_names
-    sessions = _complete_sessions(recordings, view_names)
+    sessions = _complete_sessions(recordings, view_names, console)
     jobs = make_jobs(sessions, first.config, view_names, keypoint_names, out_dir, options, console)
     if options.smooth:
         _check_smooth(jobs)
@@ -180,8 +180,8 @@ def _check_options(options: PredictOptions) -> None:
         raise InputError(f"{' and '.join(given)}: give only one of them", code="excluded-options", options=given)
 
 
-def _complete_sessions(recordings: Sequence[Path], view_names: Sequence[str]) -> Sequence[Session]:
-    """Return the sessions of recordings, each with a video of every view."""
+def _complete_sessions(recordings: Sequence[Path], view_names: Sequence[str], console: Console) -> Sequence[Session]:
+    """Return the sessions of recordings, each with a video of every view, and print which videos are not used."""
     found = find_sessions(recordings, view_names)
     if found.incomplete:
         session = found.incomplete[0]
@@ -191,6 +191,8 @@ def _complete_sessions(recordings: Sequence[Path], view_names: Sequence[str]) ->
             session=session.name,
             view=session.missing[0],
         )
+    if note := found.ignored_note():
+        print_warning(console, note)
     return found.complete
 
 
