@@ -392,6 +392,36 @@ def test_sessions_that_are_held_out_and_learned_are_named(
         assert ("mvtrain pseudolabel --session" in " ".join(outcome.out.split())) == bool(expected)
 
 
+@pytest.mark.parametrize("fault", [None, "image", "table", "row", "keypoint", "cell"])
+def test_check_reads_them_as_fit_does(
+    fault: str | None, config: Path, root: Path, tmp_path: Path, command: Callable[..., Outcome]
+) -> None:
+    run(config, predict(root, tmp_path / "predicted"), num_frames=4)
+    table = tables(root)[1]
+    lines = table.read_text().splitlines(keepends=True)
+    name = lines[4].split(",")[0]
+    if fault == "image":
+        (root / name).unlink()
+    elif fault == "table":
+        table.unlink()
+    elif fault == "row":
+        table.write_text("".join(lines[:-1]))
+    elif fault == "keypoint":
+        keypoint = lines[1].split(",")[1]
+        table.write_text("".join([lines[0], lines[1].replace(f",{keypoint},", ",wing,"), *lines[2:]]))
+    elif fault == "cell":
+        table.write_text("".join([*lines[:4], f"{name},x{lines[4].removeprefix(name)[2:]}", *lines[5:]]))
+    outcome = command("check", config, "-o", tmp_path / "checked")
+    findings = json.loads((tmp_path / "checked" / "check.json").read_text())["findings"]
+    found = [finding for finding in findings if finding["code"] == "pseudo_labels"]
+    assert found
+    severities = {finding["severity"] for finding in found}
+    assert severities == ({"error"} if fault else {"note"}), found
+    assert outcome.status == (1 if fault else 0)
+    assert (table.name if fault else "4 frames") in found[-1]["text"] or name in found[-1]["text"]
+    assert command("fit", config, "--dry-run").status == (2 if fault else 0)
+
+
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_fit_learns_from_them_in_as_many_steps(
     share: float, config: Path, root: Path, tmp_path: Path, command: Callable[..., Outcome]

@@ -192,8 +192,8 @@ def _named_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
     if not named:
         videos = [path.name for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
         raise InputError(
-            f"{folder}: no videos of a session, found {_shown(videos) or 'no videos'}, expected <session>_<view>.mp4 with the "
-            f"views {', '.join(view_names)}",
+            f"{folder}: no videos of a session, found {_shown(videos) or 'no videos'}, expected "
+            f"<session>_<view>.mp4 with the views {', '.join(view_names)}",
             code="missing-file",
             path=folder,
             found=tuple(videos),
