@@ -48,7 +48,7 @@ from mvtrain.model.inference import FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, describe_likelihood, save_confidence
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.after_training import check_videos, predict_videos
-from mvtrain.predict.ensemble import check_alike, find_error_bars
+from mvtrain.predict.ensemble import arrange_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
     check_cameras,
     image_warnings,
@@ -255,8 +255,7 @@ def _print_origin(run: Run, project: Project, own: bool, console: Console) -> No
 
 def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: EvaluateOptions, console: Console) -> None:
     """Evaluate the combined predictions of the runs of an ensemble, with the splits of the first."""
-    runs = [load_run(folder, options.checkpoint) for folder in folders]
-    check_alike([run.spec for run in runs], folders)
+    runs = arrange_alike([load_run(folder, options.checkpoint) for folder in folders])
     project, held_out = read_evaluated(runs[0], options.project)
     device = choose_device(options.device)
     predictors = [Predictor.from_run(run, device, options.batch_size) for run in runs]

@@ -21,7 +21,7 @@ from mvtrain.config import Config
 from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import Run, load_run
-from mvtrain.predict.ensemble import check_alike, find_error_bars
+from mvtrain.predict.ensemble import arrange_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
     check_cameras,
     image_warnings,
@@ -108,9 +108,8 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
             predicted; else the other sessions are predicted, and the error is `left-out`.
         RunInterruptedError: A signal asked to stop; the same command resumes.
     """
-    runs = [load_run(folder, options.checkpoint) for run_dir in run_dirs for folder in find_runs(run_dir)]
+    runs = arrange_alike([load_run(path, options.checkpoint) for run_dir in run_dirs for path in find_runs(run_dir)])
     first = runs[0]
-    check_alike([run.spec for run in runs], [run.folder for run in runs])
     _check_options(options)
     out_dir = options.output_dir or _own_folder(run_dirs) / "video_preds"
     project_configs = [project_config(path, first.config) for path in inputs]
