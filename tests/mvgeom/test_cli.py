@@ -415,7 +415,9 @@ def test_triangulate_mistakes(calibration: Path, tmp_path: Path) -> None:
     output = ["-o", tmp_path / "3d.csv"]
     fails("too-few-views", "triangulate", calibration, arguments[0], *output, found=1, expected=2)
     cam9 = arguments[1].replace("right=", "cam9=")
-    fails("missing-view", "triangulate", calibration, arguments[0], cam9, *output, view="cam9")
+    for command in ("triangulate", "smooth", "check", "refine"):
+        written = () if command == "check" else output
+        fails("missing-view", command, calibration, arguments[0], cam9, *written, view="cam9", path=calibration)
     fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=PATH")
     fails("duplicate-name", "triangulate", calibration, arguments[0], arguments[0], *output, name="left")
     fails("missing-file", "triangulate", calibration, arguments[0], "top=missing.csv", *output, path="missing.csv")

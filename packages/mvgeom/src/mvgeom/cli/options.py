@@ -177,7 +177,12 @@ def _is_read_from(output: Path, source: Path) -> bool:
 
 
 def load_calibration(
-    path: Path, source_format: str | None = None, size: list[str] | None = None, option: list[str] | None = None
+    path: Path,
+    source_format: str | None = None,
+    size: list[str] | None = None,
+    option: list[str] | None = None,
+    *,
+    views: Iterable[str] | None = None,
 ) -> CameraGroup:
     """Load the calibration given to a command.
 
@@ -186,9 +191,11 @@ def load_calibration(
         source_format: Value of `FormatOption`; None if not given.
         size: Values of `SizeOption`; None if not given.
         option: Values of `ReadOption`; None if not given.
+        views: Names of the cameras to return, in this order; None: all.
 
     Raises:
-        InputError: `bad-option`, if an option has a wrong form; `unknown-choice`, if the format has no such option;
+        InputError: `missing-view`, if the calibration lacks one of the views; `bad-option`, if an option has a wrong
+            form; `unknown-choice`, if the format has no such option;
             `unsupported-file`, if the path is certainly something else; see also `mvgeom.formats.load`.
     """
     from mvgeom import formats
@@ -203,7 +210,11 @@ def load_calibration(
     if size:
         options["sizes"] = parse_sizes(size)
     with next_step("mvgeom convert --help lists the formats, --from forces one."):
-        return formats.load(path, file_format=source_format, **options)
+        cameras = formats.load(path, file_format=source_format, **options)
+    try:
+        return cameras if views is None else cameras.select(views)
+    except InputError as error:
+        raise error.prefixed(f"{path}: ", path=path) from error
 
 
 def _frame(text: str) -> int:
