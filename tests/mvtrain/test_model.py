@@ -473,7 +473,10 @@ def test_pickles_that_would_run_code_are_refused(tmp_path, capsys) -> None:
 def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch, tmp_path) -> None:
     import huggingface_hub.constants
 
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    nobody = "http://127.0.0.1:9"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", nobody)
+    template = f"{nobody}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     started = time.monotonic()
     with raises_input("missing-file", key="model.backbone"):
