@@ -367,6 +367,17 @@ def test_labeled_images_of_a_project(tmp_path: Path, predict) -> None:
     assert outcome.status == 2
     for part in (str(project), "cam1, cam2, cam3", "top, left, right"):
         assert part in outcome.err
+    # Another project of the same name replaces nothing; the same one does, also after it was moved.
+    written = contents(tmp_path / "out0")
+    second = Path(shutil.copytree(project, tmp_path / "second" / "project"))
+    outcome = predict(second, "--output", tmp_path / "out0", run_dir=own)
+    assert outcome.status == 2
+    for part in (str(project), str(second), str(tmp_path / "out0" / "project"), "--output"):
+        assert part in outcome.err
+    assert contents(tmp_path / "out0") == written
+    assert predict(project, "--output", tmp_path / "out0", run_dir=own).status == 0
+    shutil.rmtree(project)
+    assert predict(second, "--output", tmp_path / "out0", run_dir=own).status == 0
 
 
 def test_a_subject_is_tracked_without_boxes(run: Path, recorded: Path, tmp_path: Path, predict) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name, write_text
 from mvgeom.videos import check_video
 from mvgeom.wording import counted
 from mvtrain.config import Config
@@ -23,7 +24,9 @@ from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.ensemble import arrange_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
+    PROJECT_NOTE,
     check_cameras,
+    check_of_project,
     image_warnings,
     in_network_order,
     predict_with_all,
@@ -122,6 +125,12 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     configs = [config for config in project_configs if config is not None]
     projects = [read_project(config, need_labels=False) for config in configs]
     _check_folder_names(projects)
+    image_dirs = [
+        (options.output_dir or _own_folder(run_dirs) / "image_preds") / file_name(project.root.name)
+        for project in projects
+    ]
+    for project, folder in zip(projects, image_dirs, strict=True):
+        check_of_project(folder, project)
     # The networks have the same views and keypoints in one order; each may need a calibration.
     projects = [in_network_order(project, first.spec) for project in projects]
     all_held_out = [read_held_out(config, project) for config, project in zip(configs, projects, strict=True)]
@@ -145,11 +154,10 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
         reference = _tracking_reference(first.config, predictors[0])
         jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
-        for project, held_out in zip(projects, all_held_out, strict=True):
+        for project, held_out, folder in zip(projects, all_held_out, image_dirs, strict=True):
             texts = [text for run in runs for text in image_warnings(project, run.config)]
             for text in dict.fromkeys((*texts, *held_out.warnings)):
                 print_warning(console, text)
-            folder = (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name
             endings = {"": project, **{tables.ending: tables.project for tables in held_out.found}}
             for ending, frames in endings.items():
                 predictions, confidence_map = predict_with_all(predictors, frames)
@@ -157,6 +165,7 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
                 labeled = counted(len(frames), "labeled frame")
                 which = f" whose tables end in {ending}" if ending else ""
                 print_line(console, f"predicted the {labeled} of {project.root}{which} into {folder}")
+            write_text(folder / PROJECT_NOTE, f"{project.root.resolve()}\n")
     own = jobs[fabric.global_rank :: fabric.world_size]
     problems = predict_jobs(predictors, own, console, quiet=not fabric.is_global_zero)
     fabric.barrier()
