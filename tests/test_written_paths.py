@@ -40,7 +40,6 @@ ALLOWED = {
     "mvtrain/evaluation/run_evaluate.py": {
         "out_dir / name": "constants",
         "options.output_dir / folder.name": "the name of a folder that exists",
-        "run_dir / ('evaluation' if own else f'evaluation_{project.root.name}')": "the name of a folder that exists",
     },
     "mvtrain/exchange/stored_pixels.py": {"folder / name": "read, an `image_name`"},
     "mvtrain/exchange/deeplabcut_tables.py": {"stem.with_name(stem.name.removesuffix(_FILTERED))": "looked for"},
@@ -96,9 +95,6 @@ ALLOWED = {
         "folder / path.name": "of `OutputPaths`",
         "folder / paths.still.name": "of `OutputPaths`",
         "folder / paths.overlay.name": "of `OutputPaths`",
-    },
-    "mvtrain/predict/run_predict.py": {
-        "(options.output_dir or _own_folder(run_dirs) / 'image_preds') / project.root.name": "of a folder that exists",
     },
     "mvtrain/project/calibrations.py": {
         "root / (override or OVERRIDE_FILE)": "a table that the project's config names",

@@ -234,14 +234,15 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
         ),
     ]
     _write(evaluations, confidence_map, share, out_dir, console)
-    write_text(out_dir / PROJECT_NOTE, f"{project.root.resolve()}\n")
+    if not own:
+        write_text(out_dir / PROJECT_NOTE, f"{project.root.resolve()}\n")
     print_line(console, describe_likelihood(confidence_map))
     print_line(console, f"wrote tables and evaluation.png to {out_dir}. Next: {command('mvtrain', 'report', run_dir)}")
 
 
 def _folder_of(folder: Path, project: Project, *, own: bool) -> Path:
     """Return the folder in that of a run for the tables of a project; there must not be those of another project."""
-    found = folder / ("evaluation" if own else file_name(f"evaluation_{project.root.name}"))
+    found = folder / file_name("evaluation" if own else f"evaluation_{project.root.name}")
     if not own:
         check_of_project(found, project)
     return found
@@ -291,7 +292,8 @@ def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: Evaluat
     out_dir = options.output_dir or _folder_of(ensemble, project, own=own)
     print_line(console, f"the {len(runs)} networks of {ensemble} together:")
     _write(evaluations, confidence_map, _share(options, runs[0]), out_dir, console)
-    write_text(out_dir / PROJECT_NOTE, f"{project.root.resolve()}\n")
+    if not own:
+        write_text(out_dir / PROJECT_NOTE, f"{project.root.resolve()}\n")
     print_line(console, f"wrote tables and evaluation.png to {out_dir}")
 
 
