@@ -24,6 +24,7 @@ __all__ = [
     "on_disk",
     "read_text",
     "replace_file",
+    "split_at_file",
     "write_text",
 ]
 
@@ -174,6 +175,21 @@ def on_disk(path: Path) -> Path:
     parent = on_disk(path.parent)
     forms = (parent / unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))
     return next((each for each in forms if each.exists()), path)
+
+
+def split_at_file(text: str) -> tuple[str, str]:
+    """Split `NAME=PATH` before the first path that exists, or pattern that files match; else at the first `=`.
+
+    Returns:
+        Name and path; the path is "" for a text without `=`.
+    """
+    splits = [(text[:place], text[place + 1 :]) for place, character in enumerate(text) if character == "="]
+    found = (each for each in splits if each[1] and _is_there(Path(each[1])))
+    return next(found, splits[0] if splits else (text, ""))
+
+
+def _is_there(path: Path) -> bool:
+    return on_disk(path).exists() or (is_pattern(path) and bool(list_matches(path)))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mvgeom.errors import InputError
-from mvgeom.files import composed, is_pattern, list_matches, on_disk
+from mvgeom.files import composed, list_matches, on_disk, split_at_file
 
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
@@ -317,19 +317,8 @@ def parse_view_files(values: list[str], form: str) -> dict[str, Path]:
 
     Where both may have `=`, the view is what stands before the first one that a file's path follows.
     """
-    named = _distinct(((value, *_split_at_file(value)) for value in values), form)
+    named = _distinct(((value, *split_at_file(value)) for value in values), form)
     return {view: on_disk(Path(text)) for view, text in named.items()}
-
-
-def _split_at_file(value: str) -> tuple[str, str]:
-    splits = [(value[:at], value[at + 1 :]) for at, character in enumerate(value) if character == "="]
-    found = (split for split in splits if split[1] and _is_there(Path(split[1])))
-    return next(found, splits[0] if splits else (value, ""))
-
-
-def _is_there(path: Path) -> bool:
-    """Return True for an existing path, or a pattern that files match."""
-    return on_disk(path).exists() or (is_pattern(path) and bool(list_matches(path)))
 
 
 def _distinct(splits: Iterable[tuple[str, str, str]], form: str) -> dict[str, str]:

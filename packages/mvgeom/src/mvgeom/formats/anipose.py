@@ -148,7 +148,7 @@ def read_tables(tables: Mapping[str, Any], path: Path) -> list[records.CameraRec
         InputError: see `load`.
     """
     unplaced = {key: table for key, table in tables.items() if _is_unplaced(table)}
-    last = next(reversed(tables), "")
+    last = next(iter([*tables][-1:]), "")
     if last in unplaced and not (unplaced[last].keys() >= _LENS and read_text(path).endswith("\n")):
         del unplaced[last]  # a file that was cut off: an error, as of any other incomplete table
     cameras = [read_table(table, key, path) for key, table in tables.items() if key not in unplaced]

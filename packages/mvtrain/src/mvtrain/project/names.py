@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from mvgeom.errors import InputError
-from mvgeom.files import composed
+from mvgeom.files import composed, split_at_file
 
 _TAILS = tuple(
     re.compile(expression, re.IGNORECASE)
@@ -152,7 +152,7 @@ def split_view_paths(texts: Sequence[str]) -> list[tuple[str, Path]]:
     """
     found = []
     for text in texts:
-        name, _, path = text.partition("=")
+        name, path = split_at_file(text)
         if not name or not path:
             raise InputError(
                 f"--view: not NAME=PATH, found {text!r}, expected for example top=path/to/top",
