@@ -288,7 +288,9 @@ def test_what_cannot_be_smoothed_is_refused_and_leaves_nothing(runs: list[Path],
         run(runs[:1], out)
 
 
-@pytest.mark.parametrize("fault", ["no calibration", "one view", "damaged table", "other rows"])
+@pytest.mark.parametrize(
+    "fault", ["no calibration", "one view", "damaged table", "other rows", "table is gone", "damaged summary"]
+)
 def test_a_recording_that_cannot_be_smoothed_leaves_the_others(
     fault: str, runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +307,10 @@ def test_a_recording_that_cannot_be_smoothed_leaves_the_others(
     lines = table.read_text().splitlines()
     if fault == "damaged table":
         table.write_text("\n".join([*lines[:20], "x,y", *lines[20:]]))
+    elif fault == "table is gone":
+        table.unlink()
+    elif fault == "damaged summary":
+        summary.write_text("{")
     elif fault == "other rows":
         table.write_text("\n".join(lines[:20] + lines[21:]))
     outcome = run_mvtrain(capsys, monkeypatch, "smooth", source, "-o", tmp_path / "out")

@@ -180,8 +180,10 @@ def test_smoothed_points_are_taken_and_sessions_can_be_named(config: Path, root:
         for table in (single, beside)
     ]
     assert errors[1] < 0.1 * errors[0]
-    with raises_input("unknown-choice", option="--session", found="session1"):
+    with raises_input("missing-file", session="session1"):  # not smoothed
         run(config, source, sessions=("session1",))
+    with raises_input("unknown-choice", option="--session", found="session3"):
+        run(config, source, sessions=("session3",))
 
 
 @pytest.mark.parametrize("turned", ["predicted", "smoothed"])
@@ -224,6 +226,17 @@ def test_a_session_that_cannot_be_used_leaves_the_others(
     config: Path, root: Path, tmp_path: Path, command: Callable[..., Outcome]
 ) -> None:
     source = predict(root, tmp_path / "predicted")
+    table = source / "session1_cam1.csv"
+    content = table.read_text()
+    table.unlink()
+    outcome = command("pseudolabel", config, source, "-n", "4", "--dry-run")
+    assert outcome.status == 0, outcome.err
+    assert "left out: " in outcome.out
+    assert table.name in outcome.out
+    with raises_input("missing-file", path=table):
+        run(config, source, sessions=("session2", "session1"))
+    run(config, source, num_frames=4, sessions=("session2",))
+    table.write_text(content)
     (root / "calibrations" / "session1.toml").unlink()
     outcome = command("pseudolabel", config, source, "-n", "4")
     assert outcome.status == 0, outcome.err

@@ -276,7 +276,9 @@ def _smooth(jobs: Sequence[Job], out_dir: Path, console: Console) -> dict[str, I
     folder = out_dir / "smoothed"
     folder.mkdir(exist_ok=True)
     names = {job.session.name for job in jobs}
-    recordings = {files.session: [files] for files in find_predictions(out_dir) if files.session in names}
+    # Whatever else is in the folder, these were written before.
+    found = find_predictions(out_dir, problems={})
+    recordings = {files.session: [files] for files in found if files.session in names}
     problems = smooth_all(recordings, folder, SmoothOptions(output=folder), console)
     if len(problems) < len(recordings):
         print_line(console, f"smoothed the recordings into {folder}")

@@ -301,20 +301,24 @@ def smooth_predictions(sources: Sequence[Path], options: SmoothOptions, console:
             The folder exists (`occupied-folder`).
         RunInterruptedError: A signal asked to stop; the same command goes on.
     """
-    recordings = find_all_predictions(sources, options.view_names)
+    unreadable: dict[str, InputError] = {}
+    recordings = find_all_predictions(sources, options.view_names, unreadable)
+    number = len(recordings) + len(unreadable)
+    if not recordings:
+        raise error_of_left_out(unreadable, number)
     contents = {
         name: [str(path.resolve()) for files in found for path in files.tables.values()]
         for name, found in recordings.items()
     }
     with _unfinished(options.output, json.dumps(contents)) as folder:
-        problems = smooth_all(recordings, folder, options, console)
-        if len(problems) == len(recordings):
-            raise error_of_left_out(problems, len(recordings))
+        problems = unreadable | smooth_all(recordings, folder, options, console)
+        if len(problems) == number:
+            raise error_of_left_out(problems, number)
     written = "<session>_3d.csv, <session>_<view>.csv and <session>_kinematics.csv"
-    number = counted(len(recordings) - len(problems), "recording")
-    console.print(f"wrote {options.output}: {number}, {written}", soft_wrap=True, highlight=False, markup=False)
+    text = f"wrote {options.output}: {counted(number - len(problems), 'recording')}, {written}"
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
     if problems:
-        raise error_of_left_out(problems, len(recordings))
+        raise error_of_left_out(problems, number)
 
 
 def smooth_all(

@@ -97,7 +97,12 @@ def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, conso
     """
     rows = read_frame_rows(config)
     crops = Crops.from_config(config)
-    recordings = _find(source, rows, options)
+    unreadable: dict[str, InputError] = {}
+    recordings = _find(source, rows, options, unreadable)
+    if not recordings:
+        raise next(iter(unreadable.values()))
+    for error in () if options.sessions else unreadable.values():
+        console.print(f"left out: {error}", soft_wrap=True)
     with adding_frames(rows.root):
         sessions: list[ProjectedSession] = []
         problems: list[InputError] = []
@@ -161,19 +166,30 @@ def take_frames(worth: np.ndarray, number: int) -> np.ndarray:
 
 
 def _find(
-    source: Path, rows: FrameRows, options: PseudolabelOptions
+    source: Path, rows: FrameRows, options: PseudolabelOptions, problems: dict[str, InputError]
 ) -> list[tuple[PredictionFiles, PredictionFiles | None]]:
-    """Find the predictions and their smoothed tables, and check that they are of the project's views and sessions."""
+    """Find the predictions and their smoothed tables, and check that they are of the project's views and sessions.
+
+    Errors of those that cannot be read are added to the problems.
+    """
     folder = source / "video_preds" if (source / "video_preds").is_dir() else source
-    found = {files.session: files for files in find_predictions(folder)}
+    found = {files.session: files for files in find_predictions(folder, problems=problems)}
     beside = options.smoothed or folder / _SMOOTHED
-    smoothed = {files.session: files for files in find_predictions(beside)} if beside.exists() else {}
-    known = [name for name in found if name in smoothed] if smoothed else list(found)
+    smoothed = {}
+    known = list(found)
+    if beside.exists():
+        smoothed = {files.session: files for files in find_predictions(beside, problems=problems)}
+        known = [name for name in found if name in smoothed]
+        for name in found:
+            if name not in smoothed and name not in problems:
+                text = f"session {name!r}: not among the smoothed recordings of {beside}. Smooth it, too"
+                problems[name] = InputError(text, code="missing-file", path=beside, session=name)
     for name in options.sessions:
+        if name in problems:
+            raise problems[name]
         if name not in known:
             raise InputError(
-                f"--session {name}: no such session was predicted{' and smoothed' if smoothed else ''}, found "
-                f"{', '.join(known) or 'none'}",
+                f"--session {name}: no such session was predicted, found {', '.join(known) or 'none'}",
                 code="unknown-choice",
                 option="--session",
                 found=name,
