@@ -96,6 +96,9 @@ ALLOWED = {
         "folder / paths.still.name": "of `OutputPaths`",
         "folder / paths.overlay.name": "of `OutputPaths`",
     },
+    "mvtrain/predict/run_predict.py": {
+        "(options.output_dir or _own_folder(run_dirs) / 'image_preds') / project.root.name": "of a folder that exists",
+    },
     "mvtrain/project/calibrations.py": {
         "root / (override or OVERRIDE_FILE)": "a table that the project's config names",
         "root / as_posix(file)": "read",

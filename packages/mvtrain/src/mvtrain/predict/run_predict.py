@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, write_text
+from mvgeom.files import write_text
 from mvgeom.videos import check_video
 from mvgeom.wording import counted
 from mvtrain.config import Config
@@ -126,8 +126,7 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     projects = [read_project(config, need_labels=False) for config in configs]
     _check_folder_names(projects)
     image_dirs = [
-        (options.output_dir or _own_folder(run_dirs) / "image_preds") / file_name(project.root.name)
-        for project in projects
+        (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name for project in projects
     ]
     for project, folder in zip(projects, image_dirs, strict=True):
         check_of_project(folder, project)
