@@ -482,6 +482,15 @@ def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch, tmp_path) -> No
     with raises_input("missing-file", key="model.backbone"):
         build_backbone("vits_dino", pretrained=True)
     assert time.monotonic() - started < 10  # its library would try for 45 s
+    # What is in the cache needs no hub.
+    model = timm.create_model("vit_small_patch16_224.dino", num_classes=0)
+    snapshot = tmp_path / "models--timm--vit_small_patch16_224.dino" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(snapshot.name)
+    save_file(model.state_dict(), snapshot / "model.safetensors")
+    built = build_backbone("vits_dino", pretrained=True)
+    torch.testing.assert_close(built.patch_embed.proj.weight, model.patch_embed.proj.weight)
 
 
 def test_without_weights_and_network_the_error_names_both_ways_out(monkeypatch, tmp_path) -> None:

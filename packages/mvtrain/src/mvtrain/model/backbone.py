@@ -19,6 +19,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name, list_files
 from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.runtime.tensor_files import READING_ERRORS, load_tensors
@@ -383,13 +384,15 @@ def _hub_error(timm_name: str) -> Exception | None:
     if not hub:
         return None
     import huggingface_hub as hub_library
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
-    names = ("model.safetensors", "pytorch_model.bin")
-    if any(isinstance(hub_library.try_to_load_from_cache(hub, name), str) for name in names):
-        return None
+    cached = Path(constants.HF_HUB_CACHE) / file_name(f"models--{hub.replace('/', '--')}") / "snapshots"
+    if list_files(cached, "*/*"):
+        return None  # whatever the file is called: timm knows
     try:
-        hub_library.get_hf_file_metadata(hub_library.hf_hub_url(hub, names[0]), timeout=_HUB_TIMEOUT)
+        url = hub_library.hf_hub_url(hub, "model.safetensors")
+        hub_library.get_hf_file_metadata(url, timeout=_HUB_TIMEOUT)
     except HfHubHTTPError:
         return None  # it answers: what is wrong, the download says
     except (OSError, HTTPError) as error:
