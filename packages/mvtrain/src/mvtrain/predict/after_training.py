@@ -75,7 +75,8 @@ def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console:
             print_warning(console, f"{_LACKING.format(job.session.name)}. It is not predicted")
         else:
             jobs.append(job)
-    predict_jobs([predictor], jobs, console)
+    for error in predict_jobs([predictor], jobs, console).values():
+        print_warning(console, f"{error}. The session is not predicted")
 
 
 def _lacks_calibration(job: Job, config: Config) -> bool:

@@ -313,7 +313,7 @@ def predict_jobs(
                 if error.code == "unwritable-file":
                     raise
                 problems[job.session.name] = error
-                print_warning(console, f"{job.session.name}: left out: {error}")
+                print_line(console, f"{job.session.name}: left out")
                 continue
             except torch.OutOfMemoryError as error:
                 raise InputError(
