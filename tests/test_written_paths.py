@@ -26,7 +26,10 @@ ALLOWED = {
         "output.with_name(f'{output.name}{CLOCKS_SUFFIX}')": "the name of the user's calibration, only looked for",
     },
     "mvgeom/clock_files.py": {"path.with_name(f'{name}{CLOCKS_SUFFIX}')": "the name of the user's calibration"},
-    "mvgeom/files.py": {"folder.joinpath(*parts)": "checked by `inside` itself"},
+    "mvgeom/files.py": {
+        "folder.joinpath(*parts)": "checked by `inside` itself",
+        "parent / unicodedata.normalize(form, path.name)": "another form of a path, looked for",
+    },
     "mvgeom/temporary.py": {"Path(folder) / name": "files that exist"},
     "mvgeom/formats/colmap.py": {"path / file": "constants, looked for", "folder / _BINARY[0]": "looked for"},
     "mvgeom/formats/easymocap.py": {"folder / name": "constants", "folder / file": "constants"},
@@ -37,7 +40,6 @@ ALLOWED = {
     "mvtrain/evaluation/run_evaluate.py": {
         "out_dir / name": "constants",
         "options.output_dir / folder.name": "the name of a folder that exists",
-        "run_dir / ('evaluation' if own else f'evaluation_{project.root.name}')": "the name of a folder that exists",
     },
     "mvtrain/exchange/stored_pixels.py": {"folder / name": "read, an `image_name`"},
     "mvtrain/exchange/deeplabcut_tables.py": {"stem.with_name(stem.name.removesuffix(_FILTERED))": "looked for"},

@@ -125,6 +125,14 @@ def test_a_session_becomes_tables_in_2d_and_3d(run: Path, recorded: Path, tmp_pa
     assert summary["calibration"]["file"].endswith("mouse.toml")
 
 
+def test_videos_that_are_not_used_are_named(tmp_path: Path, predict) -> None:
+    write_session(tmp_path / "videos", VIEWS, (2, 2, 2))
+    shutil.copy(tmp_path / "videos" / "mouse_top.avi", tmp_path / "videos" / "mouse_top.short.avi")
+    outcome = predict(tmp_path / "videos", "--output", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    assert "mouse_top.short.avi" in outcome.out
+
+
 def test_without_calibration_there_is_no_3d_and_it_is_printed(recorded: Path, tmp_path: Path, predict) -> None:
     shutil.copytree(recorded / "videos", tmp_path / "videos")
     outcome = predict(tmp_path / "videos", "--output", tmp_path / "out")
@@ -359,6 +367,17 @@ def test_labeled_images_of_a_project(tmp_path: Path, predict) -> None:
     assert outcome.status == 2
     for part in (str(project), "cam1, cam2, cam3", "top, left, right"):
         assert part in outcome.err
+    # Another project of the same name replaces nothing; the same one does, also after it was moved.
+    written = contents(tmp_path / "out0")
+    second = Path(shutil.copytree(project, tmp_path / "second" / "project"))
+    outcome = predict(second, "--output", tmp_path / "out0", run_dir=own)
+    assert outcome.status == 2
+    for part in (str(project), str(second), str(tmp_path / "out0" / "project"), "--output"):
+        assert part in outcome.err
+    assert contents(tmp_path / "out0") == written
+    assert predict(project, "--output", tmp_path / "out0", run_dir=own).status == 0
+    shutil.rmtree(project)
+    assert predict(second, "--output", tmp_path / "out0", run_dir=own).status == 0
 
 
 def test_a_subject_is_tracked_without_boxes(run: Path, recorded: Path, tmp_path: Path, predict) -> None:
@@ -438,6 +457,22 @@ def test_frame_rates_that_differ_are_refused(tmp_path: Path, predict) -> None:
     for part in ("'mouse'", "mouse_right.avi 50", "--ignore-frame-rates"):
         assert part in outcome.err
     assert predict(*command, "--ignore-frame-rates").status == 0
+
+
+def test_a_session_that_cannot_be_predicted_leaves_the_others(recorded: Path, tmp_path: Path, predict) -> None:
+    write_session(tmp_path / "videos", VIEWS, (4, 4, 4), session="a", fps=(25, 25, 50))
+    for session in ("b", "c"):
+        write_session(tmp_path / "videos", VIEWS, (4, 4, 4), session=session)
+    rig = recorded / "calibrations" / "mouse.toml"
+    out = tmp_path / "out"
+    outcome = predict(tmp_path / "videos", "--output", out, "--calibration", rig, "--smooth")
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    for part in ("'a'", "a_right.avi 50", "1 recording of 3"):
+        assert part in outcome.err
+    for folder in (out, out / "smoothed"):
+        assert sorted(path.name for path in folder.glob("*_3d.csv")) == ["b_3d.csv", "c_3d.csv"]
+    assert not (out / ".partial").exists()
 
 
 def test_a_calibration_file_or_a_folder_of_them(recorded: Path, tmp_path: Path, predict) -> None:

@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -321,6 +322,23 @@ def test_triangulate_exact_points(calibration: Path, tmp_path: Path) -> None:
     assert (table["nose"]["error"] < 1e-6).all()
 
 
+@pytest.mark.parametrize("folder", ["tables", "run=3"])
+@pytest.mark.parametrize("name", ["cam=1", "=", "a=b=c", "te\u0301"])
+def test_any_name_of_a_camera_is_one_on_the_command_line(
+    name: str, folder: str, calibration: Path, tmp_path: Path
+) -> None:
+    """Names and paths with `=`, and names with an accent that macOS stores apart."""
+    before = CameraGroup.load(calibration)
+    before.replace(names=(name, *before.names[1:])).save(calibration)
+    tables = tmp_path / folder
+    tables.mkdir()
+    world, arguments = views(tables, calibration)
+    assert run("triangulate", calibration, *arguments, "-o", tmp_path / "3d.csv").exit_code == 0
+    np.testing.assert_allclose(read_3d(tmp_path / "3d.csv")[1], world, atol=1e-5)
+    typed = unicodedata.normalize("NFD", name)
+    assert run("convert", calibration, tmp_path / "turned.toml", "--turn", f"{typed}=90").exit_code == 0
+
+
 @pytest.mark.parametrize("method", ["robust", "refined", "linear"])
 def test_triangulate_methods_and_likelihood(method: str, calibration: Path, tmp_path: Path) -> None:
     likelihood = np.ones((5, 2))
@@ -397,7 +415,9 @@ def test_triangulate_mistakes(calibration: Path, tmp_path: Path) -> None:
     output = ["-o", tmp_path / "3d.csv"]
     fails("too-few-views", "triangulate", calibration, arguments[0], *output, found=1, expected=2)
     cam9 = arguments[1].replace("right=", "cam9=")
-    fails("missing-view", "triangulate", calibration, arguments[0], cam9, *output, view="cam9")
+    for command in ("triangulate", "smooth", "check", "refine"):
+        written = () if command == "check" else output
+        fails("missing-view", command, calibration, arguments[0], cam9, *written, view="cam9", path=calibration)
     fails("bad-option", "triangulate", calibration, "left.csv", *output, option="VIEW=PATH")
     fails("duplicate-name", "triangulate", calibration, arguments[0], arguments[0], *output, name="left")
     fails("missing-file", "triangulate", calibration, arguments[0], "top=missing.csv", *output, path="missing.csv")

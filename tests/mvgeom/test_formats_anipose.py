@@ -1,10 +1,13 @@
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers.errors import raises_input
+from helpers.rigs import ring
 from mvgeom.cameras import CameraGroup
+from mvgeom.errors import InputError
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 
@@ -86,3 +89,25 @@ def test_wrong_matrix_shape_names_file_camera_and_shape(tmp_path: Path) -> None:
 def test_not_toml_says_the_line(tmp_path: Path) -> None:
     with raises_input("invalid-syntax", path="calibration.toml"):
         CameraGroup.load(write(tmp_path, "[cam_0]\nname: top\n"))
+
+
+@pytest.mark.filterwarnings("ignore:.*without extrinsics are left out")
+@pytest.mark.parametrize("file_format", ["anipose", "pose2sim"])
+def test_a_file_that_was_cut_off_within_a_camera_is_an_error(file_format: str, tmp_path: Path) -> None:
+    """But for a cut before the pose, at the end of a line: cameras without one are left out with a warning."""
+    path = tmp_path / "whole.toml"
+    rig = ring(3)
+    rig.save(path, file_format=file_format)
+    text = path.read_text()
+    read = {}
+    for end in range(1, len(text)):
+        path.write_text(text[:end])
+        with suppress(InputError):
+            read[end] = CameraGroup.load(path).names
+    for end, names in read.items():
+        of_last = text[:end].rpartition("name = ")[2]
+        if "translation" not in of_last:
+            assert text[:end].endswith("]\n")
+            assert all(field in of_last for field in ("size", "matrix", "distortions"))
+            assert names == rig.names[: len(names)]
+    assert len(set(read.values())) == 3

@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from mpl_toolkits.mplot3d.proj3d import proj_transform
 from scipy.spatial.transform import Rotation
 
 from helpers.errors import raises_input
-from mvgeom import project
+from mvgeom import figure_fonts, project
+from mvgeom.calibration import report
+from mvgeom.calibration.board_figure import draw_boards
+from mvgeom.calibration.camera_figure import draw_residuals
 from mvgeom.cameras import CameraGroup
 from mvgeom.rig_figure import draw_rig, focus, frustum_corners, save_rig_figure, upright_rotation
 
@@ -102,3 +107,24 @@ def test_files_of_several_kinds(tmp_path: Path) -> None:
         save_rig_figure(ring([0, 40]), tmp_path / "rig.docx")
     with raises_input("unwritable-file", path="rig.png"):
         save_rig_figure(ring([0, 40]), tmp_path / "nowhere" / "rig.png")
+
+
+NAMES = ("カメラ", "左", "한국어")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("script", [0, 1, 2])
+def test_names_of_any_script_are_drawn_without_warnings(script: int, tmp_path: Path) -> None:
+    cameras = ring([0, 40, 170]).replace(names=(NAMES[script], "b", "c"))
+    save_rig_figure(cameras, tmp_path / "rig.png", title=NAMES[script])
+    points = np.random.default_rng(0).uniform(0, 400, (20, 6, 2))
+    report._save(draw_residuals(NAMES[script], cameras.sizes[0], points[0], points[0] / 100), tmp_path / "a.png")
+    report._save(draw_boards(cameras.select(NAMES[script]), points, np.ones(20, dtype=bool)), tmp_path / "b.png")
+
+
+def test_an_installed_font_with_the_letters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure_fonts, "_FONTS", ("no such font", "STIXGeneral"))
+    figure = draw_rig(ring([0, 40, 170]))
+    families = {tuple(text.get_fontfamily()) for text in figure.findobj(Text)}
+    assert families == {("sans-serif", "STIXGeneral")}
+    assert tuple(matplotlib.rcParams["font.family"]) == ("sans-serif",)

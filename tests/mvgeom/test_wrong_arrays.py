@@ -6,12 +6,14 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import mvgeom
+from helpers.errors import raises_input
 from helpers.geometry import random_rig
 from mvgeom import calibration
 from mvgeom.errors import InputError
@@ -207,6 +209,48 @@ def test_arrays_of_another_shape_give_a_result_or_an_input_error(name: str, argu
             # Which of two arrays is of the wrong library, nobody knows.
             assert error.facts["argument"] in (CALLS[name].arrays if "tensor" in kind else [argument]), (kind, error)
     assert wrong == {}
+
+
+def numbers_of(function: Callable[..., Any]) -> dict[str, str]:
+    """Annotations of the arguments that are one number."""
+    kinds = ("float", "int", "float | None", "int | None")
+    found = {name: str(each.annotation) for name, each in inspect.signature(function).parameters.items()}
+    return {name: kind for name, kind in found.items() if kind in kinds}
+
+
+def smooth_with_bone(
+    *, first: int = 0, second: int = 1, length: float | None = None, std: float | None = None
+) -> mvgeom.Smoothed:
+    bone = mvgeom.Bone(first=first, second=second, length=length, std=std)
+    return mvgeom.smooth(PIXELS, RIG, noise=NOISE, bones=[bone])
+
+
+VALUES = {
+    "Bone": call(smooth_with_bone, {"first": 0, "second": 1}),
+    "Chessboard": call(calibration.Chessboard, {"columns": 4, "rows": 5, "square_size": 1.0}),
+    "CharucoBoard": call(calibration.CharucoBoard, {"columns": 4, "rows": 5, "square_size": 1.0, "marker_size": 0.5}),
+    "TagGrid": call(calibration.TagGrid, {"columns": 4, "rows": 5, "marker_size": 1.0, "spacing": 0.3}),
+    "Options": call(calibration.Options),
+    "Lens": call(calibration.Lens),
+}
+"""Calls of classes with numbers, and what else they need."""
+
+NUMBERS = [
+    (name, argument, kind)
+    for name, each in {**CALLS, **VALUES}.items()
+    for argument, kind in numbers_of(each.function).items()
+    if argument not in each.arrays
+]
+
+
+@pytest.mark.parametrize(("name", "argument", "kind"), NUMBERS)
+def test_what_is_no_number_is_named(name: str, argument: str, kind: str) -> None:
+    each = {**CALLS, **VALUES}[name]
+    for wrong in ("a", [1.0], object(), *(() if "None" in kind else [None])):
+        with raises_input(ANY) as caught:
+            each.function(**{**each.others, **each.arrays, argument: wrong})
+        assert caught.value.code in ("bad-number", "unknown-choice", "out-of-range")
+        assert argument in str(caught.value)
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -17,6 +18,7 @@ from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
 from mvtrain.project import labels_3d
+from mvtrain.runtime.folders import EnsembleMember, write_ensemble
 from mvtrain.runtime.messages import command
 
 
@@ -67,6 +69,30 @@ def test_evaluating_a_run_its_folder_and_its_project_is_the_same(run: mvtrain.Ru
     project = run.config.data.data_dir
     for again in (mvtrain.evaluate(str(run.folder), device="cpu"), mvtrain.evaluate(run, project, device="cpu")):
         np.testing.assert_array_equal(again.pixel_error, evaluation.pixel_error)
+
+
+def test_held_out_tables_and_ensembles_are_evaluated_as_by_the_command(
+    run: mvtrain.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = run.config.data.data_dir
+    assert root is not None
+    other = shutil.copytree(root, tmp_path / "other")
+    for table in other.glob("CollectedData_*.csv"):
+        table.with_stem(f"{table.stem}_new").write_text("".join(table.read_text().splitlines(keepends=True)[:8]))
+    with raises_input("unknown-choice", argument="held_out", expected=("new",)):
+        mvtrain.evaluate(run, other, held_out="test_table")
+    with pytest.warns(UserWarning, match="_new"):  # frames that are in the other tables, too
+        found = mvtrain.evaluate(run, other, held_out="new", device="cpu", batch_size=2)
+    assert set(found.split) == {"new"}
+    whole = mvtrain.evaluate(run, other, device="cpu")
+    np.testing.assert_allclose(found.pixel_error, whole.pixel_error[:5], atol=1e-2)
+    ensemble = tmp_path / "ensemble"
+    names = [f"seed{number}" for number in (1, 2)]
+    for name in names:
+        shutil.copytree(run.folder, ensemble / name)
+    write_ensemble(ensemble, {name: EnsembleMember(seed=number, done=True) for number, name in enumerate(names)})
+    together = mvtrain.evaluate(ensemble, other, device="cpu")
+    np.testing.assert_allclose(together.pixel_error, whole.pixel_error, atol=1e-2)  # of a network and its copy
 
 
 def test_what_is_no_run_is_an_input_error(run: mvtrain.Run, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from rich.console import Console
 from helpers.command import run_mvtrain
 from helpers.errors import raises_input
 from helpers.tiny import generate_tiny_project, write_tiny_config
+from helpers.videos import moving_dot, write_video
+from mvgeom.videos import frame_rate, open_video
 from mvtrain.config import load_config
 from mvtrain.evaluation.run_evaluate import check_evaluation
 from mvtrain.project.project import read_project
@@ -187,3 +189,20 @@ def test_videos_without_the_calibration_that_the_network_needs_end_no_training(
     assert outcome.status == 2
     assert "session1" in outcome.err
     assert not list((tmp_path / "predicted").glob("*.csv"))
+
+
+def test_videos_that_cannot_be_matched_leave_the_others_and_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = generate_tiny_project(tmp_path / "project", num_frames=8, num_sessions=2, num_video_frames=8)
+    video = first_video(project)
+    before = open_video(video)
+    images = [moving_dot(number, size=before.size) for number in range(8)]
+    write_video(video, images, codec="mp4v", fps=2 * frame_rate(before))
+    config, run = write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=1), tmp_path / "run"
+    change(config, "eval", predict_vids_after_training=True, test_videos_directory=str(project / "videos"))
+    outcome = run_mvtrain(capsys, monkeypatch, "fit", config, "--output", run)
+    assert outcome.status == 0, outcome.err
+    (warning,) = [line for line in outcome.out.splitlines() if line.startswith("warning:") and video.name in line]
+    assert "not predicted" in warning
+    assert {path.name for path in (run / "video_preds").glob("*_3d.csv")} == {"session2_3d.csv"}

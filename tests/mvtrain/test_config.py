@@ -452,6 +452,34 @@ def test_hardware(tmp_path: Path, text: str, hardware: tuple[str, int | str]) ->
     assert load_config(write(tmp_path, f"training: {text}")).training.hardware == hardware
 
 
+WHOLE = {key: hint for key, hint in leaf_keys(Config).items() if int in (hint, *typing.get_args(hint))}
+
+
+@pytest.mark.parametrize("key", sorted(key for key, hint in WHOLE.items() if float not in typing.get_args(hint)))
+def test_whole_numbers_with_a_decimal_point(tmp_path: Path, key: str) -> None:
+    """As some programs write them: 3.0 and 3e0 are 3, and 2.5 is no whole number."""
+
+    def load(text: str) -> Config:
+        return load_config(write(tmp_path, "data: {}"), [f"{key}={text}"])
+
+    number = "64" if key.startswith("data.image_resize_dims") else "3"
+    expected = load(number)
+    takes_text = str in typing.get_args(WHOLE[key])  # such as devices, which may be '0,1'
+    for text in (f"{number}.0", f"{number}e0", *(() if takes_text else [f"'{number}'"])):
+        found = load(text)
+        assert found == expected
+        assert repr(found) == repr(expected)
+    if not takes_text:
+        with raises_input("bad-value", key=key):
+            load("2.5")
+
+
+def test_whole_numbers_with_a_decimal_point_in_lists(tmp_path: Path) -> None:
+    text = "training: {lr_scheduler_params: {multisteplr: {milestones: [1.0, 2e1]}}}"
+    milestones = load_config(write(tmp_path, text)).training.lr_scheduler_params.multisteplr.milestones
+    assert repr(milestones) == "(1, 20)"
+
+
 @pytest.mark.parametrize(
     ("text", "code", "key"),
     [

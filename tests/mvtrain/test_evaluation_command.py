@@ -190,6 +190,13 @@ def test_another_project_is_all_test(run: Path, tmp_path: Path, command) -> None
     table = pd.read_csv(run / "evaluation_other" / "errors.csv")
     assert set(table["split"]) == {"test"}
     assert "mean_pose" not in set(table["error"])
+    same_name = shutil.copytree(other, tmp_path / "elsewhere" / "other")
+    before = (run / "evaluation_other" / "errors.csv").stat().st_mtime_ns
+    replacing = command("evaluate", run, same_name)
+    assert replacing.status == 2
+    assert all(str(path) in replacing.err for path in (other, same_name))
+    assert (run / "evaluation_other" / "errors.csv").stat().st_mtime_ns == before
+    assert command("evaluate", run, same_name, "-o", tmp_path / "out").status == 0
     refused = command("evaluate", run, other, "--fit-confidence")
     assert refused.status == 2
     assert "--fit-confidence" in refused.err

@@ -1,4 +1,5 @@
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -467,6 +468,29 @@ def test_pickles_that_would_run_code_are_refused(tmp_path, capsys) -> None:
     with raises_input("unsupported-file", path=path):
         build_backbone("vit_tiny_patch16_224", weights=path)
     assert "never" not in capsys.readouterr().out
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(monkeypatch, tmp_path) -> None:
+    import huggingface_hub.constants
+
+    nobody = "http://127.0.0.1:9"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", nobody)
+    template = f"{nobody}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    started = time.monotonic()
+    with raises_input("missing-file", key="model.backbone"):
+        build_backbone("vits_dino", pretrained=True)
+    assert time.monotonic() - started < 10  # its library would try for 45 s
+    # What is in the cache needs no hub.
+    model = timm.create_model("vit_small_patch16_224.dino", num_classes=0)
+    snapshot = tmp_path / "models--timm--vit_small_patch16_224.dino" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(snapshot.name)
+    save_file(model.state_dict(), snapshot / "model.safetensors")
+    built = build_backbone("vits_dino", pretrained=True)
+    torch.testing.assert_close(built.patch_embed.proj.weight, model.patch_embed.proj.weight)
 
 
 def test_without_weights_and_network_the_error_names_both_ways_out(monkeypatch, tmp_path) -> None:

@@ -103,5 +103,5 @@ def test_a_config_that_names_the_views_in_another_order(
         outcome = run_mvtrain(capsys, monkeypatch, "predict", run.folder, config, "--output", tmp_path / out)
         assert outcome.status == 0, outcome.err
     written = {path.name: path.read_bytes() for path in (tmp_path / "as it is" / "project").iterdir()}
-    assert len(written) == 2 * (len(project.view_names) + 1)
+    assert len(written) == 2 * (len(project.view_names) + 1) + 1  # and project.txt
     assert {path.name: path.read_bytes() for path in (tmp_path / "turned" / "project").iterdir()} == written

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -22,6 +23,7 @@ from mvgeom import CameraGroup, project
 from mvgeom.smoothing import covariance_from_likelihood
 from mvgeom.tables import read_keypoints
 from mvtrain.exchange.run_convert import ConvertOptions, convert
+from mvtrain.model.checkpoint import save_checkpoint
 from mvtrain.model.inference import BeforeFusion, FramePredictions, join_predictions
 from mvtrain.model.likelihood import ConfidenceMap, save_confidence, view_weights, weights_from_likelihood
 from mvtrain.model.reconstruction import Observations, observations
@@ -38,6 +40,7 @@ from mvtrain.predict.ensemble import (
 from mvtrain.predict.recording_tables import observe
 from mvtrain.predict.records import Records, prediction_record, view_fields
 from mvtrain.predict.saved_predictions import find_predictions, load_predictions
+from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions
 
 LENGTH = 9
 MODELS: dict[str, dict[str, Any]] = {
@@ -312,10 +315,10 @@ def test_predict_and_smooth_is_predict_then_smooth(
 
 def test_what_cannot_be_an_ensemble_is_refused(runs: list[Path], recorded: Path, tmp_path: Path, predict) -> None:
     other = make_run(tmp_path / "keypoints", keypoints=("nose", "ear", "tail"))
-    turned = make_run(tmp_path / "views", views=VIEWS[::-1])
+    renamed = make_run(tmp_path / "views", views=("top", "left", "side"))
     for arguments, name in (
         ((runs[0], other, recorded / "videos", "-o", tmp_path / "out"), "keypoints"),
-        ((runs[0], turned, recorded / "videos", "-o", tmp_path / "out"), "views"),
+        ((runs[0], renamed, recorded / "videos", "-o", tmp_path / "out"), "views"),
         ((runs[0], runs[1], recorded / "videos"), "--output"),
         ((runs[0],), "inputs"),
     ):
@@ -323,3 +326,30 @@ def test_what_cannot_be_an_ensemble_is_refused(runs: list[Path], recorded: Path,
         assert outcome.status == 2
         assert name in outcome.err
     assert not (tmp_path / "out").exists()
+
+
+def test_views_in_another_order_are_matched_by_name(runs: list[Path], recorded: Path, tmp_path: Path, predict) -> None:
+    turned = make_run(tmp_path / "turned", views=VIEWS[::-1])
+    loaded = load_run(turned)
+    with torch.no_grad():
+        loaded.model.view_embedding.normal_()  # so that each view is seen in its own way
+    save_checkpoint(loaded.checkpoint, loaded.model.state_dict(), loaded.spec, {"epoch": 1})
+    assert predict(turned, recorded / "videos", "-o", tmp_path / "alone").status == 0
+    for number, order in enumerate(((turned, runs[0]), (runs[0], turned))):
+        outcome = predict(*order, recorded / "videos", "-o", tmp_path / str(number))
+        assert outcome.status == 0, outcome.err
+        for view in VIEWS:
+            of_ensemble, alone = (
+                read_keypoints(folder / f"mouse_{view}.csv")
+                for folder in (tmp_path / str(number) / "networks" / "turned", tmp_path / "alone")
+            )
+            np.testing.assert_allclose(of_ensemble.points, alone.points, atol=0.02)
+    files = [find_predictions(tmp_path / str(number))[0] for number in (0, 1)]
+    assert list(files[0].tables) == list(VIEWS[::-1])
+    one, other = (load_predictions(each).arranged(VIEWS, KEYPOINTS) for each in files)
+    np.testing.assert_allclose(one.points, other.points, atol=0.02)
+    results = []
+    for sources in ((tmp_path / "alone", tmp_path / "1" / "networks" / runs[0].name), (tmp_path / "1",)):
+        smooth_predictions(sources, SmoothOptions(output=tmp_path / str(len(sources) + 5)), Console(quiet=True))
+        results.append(read_keypoints(tmp_path / str(len(sources) + 5) / f"mouse_{VIEWS[0]}.csv").points)
+    np.testing.assert_allclose(results[0], results[1], atol=0.1)

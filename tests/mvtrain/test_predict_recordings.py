@@ -74,6 +74,21 @@ def test_any_video_is_one_of_a_single_view(tmp_path: Path) -> None:
     assert names_of([tmp_path], ("cam",)) == {"monday": ["monday_cam.mp4"]}
 
 
+def test_videos_whose_names_do_not_end_in_a_view_as_others_do_are_named(tmp_path: Path) -> None:
+    used = touch(tmp_path, "s1_top.mp4", "s1_left.mp4")
+    touch(tmp_path, "notes.mp4", "s1_overlay.mp4", "s1_top.csv", "s1_top.short.txt")
+    assert find_sessions([tmp_path], VIEWS).ignored_note() is None
+    ignored = touch(tmp_path, "s1_left.short.mp4", "s1_top.short.mp4")
+    found = find_sessions([tmp_path, tmp_path], VIEWS)
+    assert found.complete[0].videos == tuple(used)
+    assert found.ignored == tuple(ignored)
+    note = found.ignored_note()
+    assert note is not None
+    for part in (str(tmp_path), "2 videos", "s1_top.short.mp4"):
+        assert part in note
+    assert find_sessions(used, VIEWS).ignored == ()
+
+
 def test_a_session_that_lacks_a_view_is_incomplete_and_others_are_kept(tmp_path: Path) -> None:
     touch(tmp_path, "a_top.mp4", "a_left.mp4", "b_top.mp4")
     found = find_sessions([tmp_path], VIEWS)

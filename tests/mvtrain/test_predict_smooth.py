@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pandas as pd
@@ -284,6 +286,44 @@ def test_what_cannot_be_smoothed_is_refused_and_leaves_nothing(runs: list[Path],
     out.mkdir()
     with raises_input("occupied-folder"):
         run(runs[:1], out)
+
+
+@pytest.mark.parametrize(
+    "fault", ["no calibration", "one view", "damaged table", "other rows", "table is gone", "damaged summary"]
+)
+def test_a_recording_that_cannot_be_smoothed_leaves_the_others(
+    fault: str, runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = shutil.copytree(runs[0], tmp_path / "source")
+    views = VIEWS[:1] if fault == "one view" else VIEWS
+    points = np.ones((LENGTH, len(views), 2, 2))
+    names: dict[str, Any] = {"view_names": views, "keypoint_names": KEYPOINTS}
+    write_prediction(source, points, np.ones(points.shape[:3]), session="worse", **names)
+    summary = source / "worse_prediction.json"
+    if fault != "no calibration":
+        document = json.loads(summary.read_text()) | {"calibration": {"file": str(source / "rig.toml")}}
+        summary.write_text(json.dumps(document))
+    table = source / f"worse_{VIEWS[0]}.csv"
+    lines = table.read_text().splitlines()
+    if fault == "damaged table":
+        table.write_text("\n".join([*lines[:20], "x,y", *lines[20:]]))
+    elif fault == "table is gone":
+        table.unlink()
+    elif fault == "damaged summary":
+        summary.write_text("{")
+    elif fault == "other rows":
+        table.write_text("\n".join(lines[:20] + lines[21:]))
+    outcome = run_mvtrain(capsys, monkeypatch, "smooth", source, "-o", tmp_path / "out")
+    assert outcome.status == 2
+    assert "worse" in outcome.err
+    assert outcome.err.count("\n") == 1
+    run(runs[:1], tmp_path / "alone")
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")}
+    assert files == {path.relative_to(tmp_path / "alone").as_posix() for path in (tmp_path / "alone").rglob("*")}
+    for name in ("mouse_3d.csv", "mouse_kinematics.csv"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    with raises_input("left-out", problems={"worse": ANY}):
+        run([source], tmp_path / "again")
 
 
 def test_noise_that_was_saved_averages_stated_covariances_as_before(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from mvtrain.project.names import (
     pattern_rule,
     split_image_name,
     split_name,
+    split_view_paths,
     trim,
 )
 
@@ -140,3 +143,16 @@ def test_errors_of_names() -> None:
     with raises_input("bad-name", name="nose.png") as caught:
         split_image_name("mouse_top/nose.png", None, rule, "a.csv, row 3")
     assert "a.csv, row 3" in str(caught.value)
+
+
+def test_views_and_paths_may_have_an_equals_sign(tmp_path: Path) -> None:
+    folder = tmp_path / "run=3"
+    folder.mkdir()
+    (folder / "a.mp4").touch()
+    for path in (folder, folder / "a.mp4", folder / "*.mp4"):
+        for view in ("top", "cam=1", "te\u0301l"):
+            assert split_view_paths([f"{view}={path}"]) == [(view.replace("e\u0301", "é"), path)]
+    assert split_view_paths(["top=no=where.csv"]) == [("top", Path("no=where.csv"))]
+    for text in ("top", "=a.csv", "top="):
+        with raises_input("bad-option", found=text):
+            split_view_paths([text])

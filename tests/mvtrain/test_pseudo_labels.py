@@ -23,8 +23,9 @@ from helpers.errors import raises_input
 from helpers.foreign import write_prediction
 from helpers.rigs import ring
 from helpers.tiny import generate_tiny_project, write_tiny_config
+from helpers.videos import moving_dot, write_video
 from mvgeom import CameraGroup, project
-from mvgeom.videos import open_video
+from mvgeom.videos import frame_rate, open_video
 from mvtrain.config import load_config
 from mvtrain.data.dataset import EpochSampler
 from mvtrain.predict.search import Framing
@@ -82,10 +83,15 @@ def predict(
     *,
     views: tuple[str, ...] = VIEWS,
     unsure: tuple[int, ...] = (),
+    turned: bool = False,
 ) -> Path:
-    """Predictions of the recordings that are the truth but for a little noise; unsure of all in some frames."""
+    """Predictions of the recordings that are the truth but for a little noise; unsure of all in some frames.
+
+    They may have the keypoints the other way round.
+    """
     out.mkdir(exist_ok=True)
     names = read_labels(root / f"CollectedData_{VIEWS[0]}.csv").keypoint_names
+    order = slice(None, None, -1 if turned else 1)
     for session in sessions:
         path = root / "calibrations" / f"{session}.toml"
         cameras = CameraGroup.load(path).select(views)
@@ -96,11 +102,11 @@ def predict(
         likelihood[list(unsure)] = 0.2
         write_prediction(
             out,
-            points,
-            likelihood,
+            points[:, :, order],
+            likelihood[:, :, order],
             session=session,
             view_names=views,
-            keypoint_names=names,
+            keypoint_names=names[order],
             cameras=cameras,
             calibration=path,
             videos=root / "videos",
@@ -174,8 +180,73 @@ def test_smoothed_points_are_taken_and_sessions_can_be_named(config: Path, root:
         for table in (single, beside)
     ]
     assert errors[1] < 0.1 * errors[0]
-    with raises_input("unknown-choice", option="--session", found="session1"):
+    with raises_input("missing-file", session="session1"):  # not smoothed
         run(config, source, sessions=("session1",))
+    with raises_input("unknown-choice", option="--session", found="session3"):
+        run(config, source, sessions=("session3",))
+
+
+@pytest.mark.parametrize("turned", ["predicted", "smoothed"])
+def test_keypoints_in_another_order_are_the_same_labels(turned: str, config: Path, root: Path, tmp_path: Path) -> None:
+    found = []
+    for order in ("none", turned):
+        folder = tmp_path / order
+        folder.mkdir()
+        source = predict(root, folder / "predicted", turned=order == "predicted")
+        smoothed = predict(root, folder / "smoothed", noise=0.5, turned=order == "smoothed")
+        # A keypoint that is not known well: its standard deviations tell, by its name.
+        for path in smoothed.glob("*_3d.csv"):
+            table = pd.read_csv(path, header=[0, 1, 2], index_col=0)
+            first = read_labels(root / "CollectedData_cam1.csv").keypoint_names[0]
+            table.loc[:, (slice(None), first, ["x_std", "y_std", "z_std"])] = 1e3
+            table.to_csv(path)
+        run(config, source, num_frames=4, smoothed=smoothed)
+        found.append([read_labels(path) for path in tables(root)])
+    for one, other in zip(*found, strict=True):
+        assert one.image_names == other.image_names
+        np.testing.assert_allclose(one.points, other.points, atol=1e-3)
+        np.testing.assert_array_equal(one.visible, other.visible)
+        assert np.isnan(one.points[:, 0]).all()
+        assert np.isfinite(one.points[:, 1:]).any()
+
+
+def test_frames_after_the_end_of_a_video_are_not_taken(config: Path, root: Path, tmp_path: Path) -> None:
+    source = predict(root, tmp_path / "predicted", ("session1",))
+    (video,) = (root / "videos").glob("session1_cam2.*")
+    before = open_video(video)
+    images = [moving_dot(number, size=before.size) for number in range(8)]
+    write_video(video, images, codec="mp4v", fps=frame_rate(before))
+    run(config, source, num_frames=LENGTH)
+    numbers = [int(str(name)[-12:-4]) for name in read_labels(tables(root)[0]).image_names]
+    assert numbers
+    assert max(numbers) < 8
+
+
+def test_a_session_that_cannot_be_used_leaves_the_others(
+    config: Path, root: Path, tmp_path: Path, command: Callable[..., Outcome]
+) -> None:
+    source = predict(root, tmp_path / "predicted")
+    table = source / "session1_cam1.csv"
+    content = table.read_text()
+    table.unlink()
+    outcome = command("pseudolabel", config, source, "-n", "4", "--dry-run")
+    assert outcome.status == 0, outcome.err
+    assert "left out: " in outcome.out
+    assert table.name in outcome.out
+    with raises_input("missing-file", path=table):
+        run(config, source, sessions=("session2", "session1"))
+    run(config, source, num_frames=4, sessions=("session2",))
+    table.write_text(content)
+    (root / "calibrations" / "session1.toml").unlink()
+    outcome = command("pseudolabel", config, source, "-n", "4")
+    assert outcome.status == 0, outcome.err
+    assert "left out: session 'session1'" in outcome.out
+    assert {str(name).split("/")[1] for name in read_labels(tables(root)[0]).image_names} == {"session2_cam1"}
+    with raises_input("no-calibration", session="session1"):
+        run(config, source, sessions=("session1", "session2"))
+    (root / "calibrations" / "session2.toml").unlink()
+    with raises_input("no-calibration", session="session1"):
+        run(config, source)
 
 
 def test_smoothed_tables_alone_are_refused(config: Path, root: Path, tmp_path: Path) -> None:
@@ -332,6 +403,36 @@ def test_sessions_that_are_held_out_and_learned_are_named(
         outcome = command("fit", config, f"data.split={split}", "--dry-run")
         assert outcome.status == 0, outcome.err
         assert ("mvtrain pseudolabel --session" in " ".join(outcome.out.split())) == bool(expected)
+
+
+@pytest.mark.parametrize("fault", [None, "image", "table", "row", "keypoint", "cell"])
+def test_check_reads_them_as_fit_does(
+    fault: str | None, config: Path, root: Path, tmp_path: Path, command: Callable[..., Outcome]
+) -> None:
+    run(config, predict(root, tmp_path / "predicted"), num_frames=4)
+    table = tables(root)[1]
+    lines = table.read_text().splitlines(keepends=True)
+    name = lines[4].split(",")[0]
+    if fault == "image":
+        (root / name).unlink()
+    elif fault == "table":
+        table.unlink()
+    elif fault == "row":
+        table.write_text("".join(lines[:-1]))
+    elif fault == "keypoint":
+        keypoint = lines[1].split(",")[1]
+        table.write_text("".join([lines[0], lines[1].replace(f",{keypoint},", ",wing,"), *lines[2:]]))
+    elif fault == "cell":
+        table.write_text("".join([*lines[:4], f"{name},x{lines[4].removeprefix(name)[2:]}", *lines[5:]]))
+    outcome = command("check", config, "-o", tmp_path / "checked")
+    findings = json.loads((tmp_path / "checked" / "check.json").read_text())["findings"]
+    found = [finding for finding in findings if finding["code"] == "pseudo_labels"]
+    assert found
+    severities = {finding["severity"] for finding in found}
+    assert severities == ({"error"} if fault else {"note"}), found
+    assert outcome.status == (1 if fault else 0)
+    assert (table.name if fault else "4 frames") in found[-1]["text"] or name in found[-1]["text"]
+    assert command("fit", config, "--dry-run").status == (2 if fault else 0)
 
 
 @pytest.mark.parametrize("share", [0.5, 1.0])

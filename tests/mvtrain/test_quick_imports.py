@@ -40,6 +40,25 @@ def test_the_first_import_of_torch_finds_and_leaves_nothing_to_search(tmp_path: 
     ]
 
 
+def test_the_python_interface_imports_without_searches_and_leaves_the_users_objects() -> None:
+    code = """
+import gc, sys
+import mvtrain
+found = []
+gc.callbacks.append(lambda phase, info: found.append("torch" in sys.modules))
+mvtrain.load_run
+print("torch" in sys.modules, len(found) < 10, gc.isenabled(), gc.get_freeze_count())
+"""
+    command = [sys.executable, "-c", code]
+    # The one search after the import is not spared.
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == [
+        "True",
+        "True",
+        "True",
+        "0",
+    ]
+
+
 def test_a_process_that_has_torch_keeps_its_garbage_collection() -> None:
     import torch  # noqa: F401
 

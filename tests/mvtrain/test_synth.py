@@ -500,6 +500,15 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], code: s
     assert not list(tmp_path.iterdir())
 
 
+def test_whole_numbers_may_have_a_decimal_point(tmp_path: Path) -> None:
+    spec = tiny(num_video_frames=3, num_frames=2, num_sessions=1)
+    as_floats = {key: float(value) if type(value) is int else value for key, value in dataclasses.asdict(spec).items()}
+    as_floats["size"] = [float(side) for side in spec.frame_size]
+    data = DataConfig(data_dir=tmp_path / "project", synthetic=as_floats)
+    generate_if_missing(Config(data=data), Console(quiet=True))
+    assert len(list((tmp_path / "project").glob("CollectedData_*.csv"))) == spec.num_views
+
+
 def test_an_unknown_field_is_named(tmp_path: Path) -> None:
     data = DataConfig(data_dir=tmp_path / "project", synthetic={"num_view": 3})
     with raises_input("bad-key", key="data.synthetic.num_view") as caught:

@@ -45,6 +45,21 @@ def as_array(values: Any, argument: str) -> Array:
         ) from error
 
 
+def check_number(value: Any, argument: str, *, whole: bool = False) -> None:
+    """Raise an InputError unless a value is one number, of which the range is checked elsewhere.
+
+    Raises:
+        InputError: `bad-number`, for None, text or a list.
+    """
+    if not hasattr(value, "__index__" if whole else "__float__"):
+        raise InputError(
+            f"{argument}: must be a {'whole number' if whole else 'number'}, found {value!r}",
+            code="bad-number",
+            argument=argument,
+            found=value,
+        )
+
+
 def _real_numbers(array: Any, argument: str) -> npt.NDArray[np.float64]:
     """Return a NumPy array of objects or text as numbers; complex numbers and times are none."""
     try:

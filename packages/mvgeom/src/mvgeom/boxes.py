@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 
-from mvgeom._arrays import Array, as_array, as_float64, as_floating, check_broadcast, one_namespace
+from mvgeom._arrays import Array, as_array, as_float64, as_floating, check_broadcast, check_number, one_namespace
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import project
@@ -55,6 +55,8 @@ def from_keypoints(points: Array, *, margin: float = 0.1, min_size: float = 1.0,
             argument="points",
             found=tuple(points.shape),
         )
+    check_number(margin, "margin")
+    check_number(min_size, "min_size")
     if not (margin >= 0 and min_size > 0):
         raise InputError(
             f"margin, min_size: out of range, found {margin} and {min_size}, expected margin >= 0 and min_size > 0",
@@ -144,6 +146,7 @@ def with_aspect(boxes: Array, aspect: float) -> Array:
     """
     boxes = _as_boxes(boxes)
     xp = array_namespace(boxes)
+    check_number(aspect, "aspect")
     if not aspect > 0:
         raise InputError(
             f"aspect: width / height must be positive, found {aspect}", code="out-of-range", argument="aspect"
@@ -207,6 +210,9 @@ def smooth(boxes: np.ndarray, *, sigma: float, max_gap: int | None = None) -> np
             argument="boxes",
             found=boxes.shape,
         )
+    check_number(sigma, "sigma")
+    if max_gap is not None:
+        check_number(max_gap, "max_gap")
     if not sigma > 0:
         raise InputError(
             f"sigma: must be a positive number of frames, found {sigma}", code="out-of-range", argument="sigma"

@@ -15,6 +15,7 @@ from array_api_compat import array_namespace, is_numpy_array
 from mvgeom._arrays import Array, as_array, as_float64, check_broadcast
 from mvgeom._quarter_turns import quarter_turn
 from mvgeom.errors import InputError
+from mvgeom.files import composed
 from mvgeom.lens_range import PreparedLens, prepare_lenses
 from mvgeom.wording import counted
 
@@ -276,7 +277,8 @@ class CameraGroup:
             InputError: `missing-view`, if a name is not in the group; the message lists the group's names.
         """
         wanted = [names] if isinstance(names, str) else list(names)
-        unknown = [name for name in wanted if name not in self.names]
+        own = [composed(name) for name in self.names]
+        unknown = [name for name in wanted if composed(name) not in own]
         if unknown:
             raise InputError(
                 f"names: unknown camera {', '.join(map(repr, unknown))}, expected names from {list(self.names)}",
@@ -284,7 +286,7 @@ class CameraGroup:
                 view=unknown[0],
                 found=self.names,
             )
-        return [self.names.index(name) for name in wanted]
+        return [own.index(composed(name)) for name in wanted]
 
     def select(self, names: Iterable[str]) -> Self:
         """Return the named cameras in the requested order.

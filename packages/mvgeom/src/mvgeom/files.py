@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +14,17 @@ from mvgeom.errors import InputError
 from mvgeom.temporary import publish, temporary_file
 
 __all__ = [
+    "composed",
     "file_name",
     "head",
     "inside",
     "is_pattern",
     "list_files",
     "list_matches",
+    "on_disk",
     "read_text",
     "replace_file",
+    "split_at_file",
     "write_text",
 ]
 
@@ -154,6 +158,38 @@ def inside(folder: Path, name: str) -> Path:
             name=name,
         )
     return folder.joinpath(*parts)
+
+
+def composed(name: str) -> str:
+    """Return a name with each letter and its accent as one character (NFC), in which names are compared.
+
+    Files from macOS have the letter and the accent as two characters in their names, and most programs write one.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def on_disk(path: Path) -> Path:
+    """Return a path as its file or folder has it, whose accents may be in another form; as given if there is none."""
+    if str(path).isascii() or path.exists():
+        return path
+    parent = on_disk(path.parent)
+    forms = (parent / unicodedata.normalize(form, path.name) for form in ("NFC", "NFD"))
+    return next((each for each in forms if each.exists()), path)
+
+
+def split_at_file(text: str) -> tuple[str, str]:
+    """Split `NAME=PATH` before the first path that exists, or pattern that files match; else at the first `=`.
+
+    Returns:
+        Name and path; the path is "" for a text without `=`.
+    """
+    splits = [(text[:place], text[place + 1 :]) for place, character in enumerate(text) if character == "="]
+    found = (each for each in splits if each[1] and _is_there(Path(each[1])))
+    return next(found, splits[0] if splits else (text, ""))
+
+
+def _is_there(path: Path) -> bool:
+    return on_disk(path).exists() or (is_pattern(path) and bool(list_matches(path)))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom._arrays import as_array, as_float64, as_floating
+from mvgeom._arrays import as_array, as_float64, as_floating, check_number
 from mvgeom._subset import spread_subset
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -105,6 +105,9 @@ def reconstruct(
             method is unknown; `excluded-options`, for weights beside covariances; `out-of-range`, if the noise is not
             positive and finite, or the threshold is not positive.
     """
+    for name, value in (("threshold", threshold), ("noise", noise)):
+        if value is not None:
+            check_number(value, name)
     points = _as_numpy(points, "points")
     weights = None if weights is None else _as_numpy(weights, "weights")
     covariances = None if covariances is None else _as_numpy(covariances, "covariances")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.figure_fonts import any_script
 from mvgeom.files import replace_file
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _GREY = "#9a9a9a"
 _CAPTION: Any = {"fontsize": 9, "color": "#555555"}
 
 
+@any_script()
 def save_rig_figure(cameras: CameraGroup, path: str | Path, title: str = "") -> None:
     """Draw the rig and save it as PNG, PDF or SVG, depending on the suffix.
 
@@ -57,6 +59,7 @@ def save_rig_figure(cameras: CameraGroup, path: str | Path, title: str = "") -> 
     replace_file(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))
 
 
+@any_script()
 def draw_rig(cameras: CameraGroup, title: str = "") -> Figure:
     """Draw the rig in perspective and from above: frusta with names, world axes, common viewing point, scale.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from mvgeom._arrays import Array, stop_gradient
+from mvgeom._arrays import Array, check_number, stop_gradient
 from mvgeom._checks import beside_observations, check_views, floating_points
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -62,6 +62,8 @@ def triangulate_robust(
             libraries; `too-few-views`, if there are fewer than two cameras; `out-of-range`, if the threshold is not
             positive.
     """
+    check_number(refine_steps, "refine_steps", whole=True)
+    check_number(min_parallax_deg, "min_parallax_deg")
     if isinstance(threshold, int | float) and not threshold > 0:
         raise InputError(
             f"threshold: must be a positive number of px, found {threshold}",

@@ -17,6 +17,7 @@ from mvgeom._arrays import (
     adjugate_symmetric,
     cast,
     check_broadcast,
+    check_number,
     solve_symmetric,
     stop_gradient,
     wide_dtype,
@@ -83,6 +84,8 @@ def triangulate(
         InputError: `wrong-shape`, if shapes are inconsistent; `wrong-array`, if cameras and points are of different
             libraries or the points have half precision.
     """
+    check_number(refine_steps, "refine_steps", whole=True)
+    check_number(min_parallax_deg, "min_parallax_deg")
     xp, points = floating_points(points, cams)
     check_views(points, cams)
     x, y, valid = normalized_from_pixels(points, cams, xp)
@@ -125,6 +128,7 @@ def triangulate_pairs(
         InputError: `wrong-shape`, if shapes are inconsistent; `too-few-views`, if there is only one camera;
             `wrong-array`, if cameras and points are of different libraries or the points have half precision.
     """
+    check_number(min_parallax_deg, "min_parallax_deg")
     xp, points = floating_points(points, cams)
     check_views(points, cams, at_least=2)
     x, y, valid = normalized_from_pixels(points, cams, xp)

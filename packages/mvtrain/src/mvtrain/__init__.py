@@ -6,6 +6,7 @@ evaluation = mvtrain.evaluate(run)
 keypoints = mvtrain.load_predictor("runs/first").predict(images, cameras)
 """
 
+import gc
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,15 @@ def __getattr__(name: str) -> Any:
     if name == "load":  # the name of `load_predictor` in version 0.1.0
         name = "load_predictor"
     if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
+        # As `quick_imports` of the commands does, whose module brings NumPy along; the user's own objects stay as they
+        # are.
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return getattr(import_module(_MODULES[name]), name)
+        finally:
+            if enabled:
+                gc.enable()
     raise AttributeError(f"module 'mvtrain' has no attribute {name!r}")
 
 

@@ -11,6 +11,7 @@ from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.bundle import Booleans
 from mvgeom.calibration.selection import coverage_cells
 from mvgeom.cameras import CameraGroup
+from mvgeom.figure_fonts import any_script
 from mvgeom.lens_reach import rays_on_grid
 from mvgeom.wording import counted
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_boards"]
 
 
+@any_script()
 def draw_boards(camera: CameraGroup, points: Floats, used: Booleans) -> Figure:
     """Draw the outlines of boards, from early (dark) to late (bright); gray and dashed if they were left out.
 

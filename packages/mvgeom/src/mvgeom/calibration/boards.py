@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import check_number
 from mvgeom.calibration.board_set import BoardSet, Face, two_sided
 from mvgeom.calibration.charuco_board import CharucoBoard
 from mvgeom.calibration.marker_dictionaries import check_positive
@@ -53,6 +54,8 @@ class Chessboard:
     inverted: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("columns", "rows"):
+            check_number(getattr(self, name), name, whole=True)
         if min(self.columns, self.rows) < 3:
             raise InputError(
                 f"columns, rows: a chessboard needs at least 3x3 inner corners, found {self.columns}x{self.rows}. "

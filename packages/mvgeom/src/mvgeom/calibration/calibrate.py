@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvgeom._arrays import check_number
 from mvgeom.calibration.adjusted import deviations
 from mvgeom.calibration.board_poses import normalize_corners
 from mvgeom.calibration.board_timing import find_offset, frame_numbers
@@ -61,6 +62,11 @@ class Options:
     reference: str | None = None
     origin_frame: str | None = None
     max_frames: int = 200
+
+    def __post_init__(self) -> None:
+        check_number(self.max_frames, "max_frames", whole=True)
+        if self.loss_scale is not None:
+            check_number(self.loss_scale, "loss_scale")
 
 
 def calibrate(

@@ -8,6 +8,7 @@ import numpy as np
 
 from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, seen_corners
+from mvgeom.figure_fonts import any_script
 from mvgeom.wording import counted
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _ARROW_SHARE = 0.04
 """Length of a typical arrow, as a fraction of the longer side of the image."""
 
 
+@any_script()
 def draw_residuals(name: str, size: Floats, points: Floats, residuals: Floats) -> Figure:
     """Draw residuals: left as enlarged arrows from each point to its projection, right all from one origin.
 

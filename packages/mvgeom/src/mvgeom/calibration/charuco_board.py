@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import check_number
 from mvgeom.calibration.marker_dictionaries import check_ids, check_positive, predefined_dictionary
 from mvgeom.errors import InputError
 
@@ -45,6 +46,8 @@ class CharucoBoard:
     inverted: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("columns", "rows", "first_id"):
+            check_number(getattr(self, name), name, whole=True)
         if min(self.columns, self.rows) < 3:
             raise InputError(
                 f"columns, rows: a ChArUco board needs at least 3x3 squares, found {self.columns}x{self.rows}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from mvgeom._arrays import as_float64
+from mvgeom._arrays import as_float64, check_number
 from mvgeom._subset import spread_subset
 from mvgeom.calibration.adjusted import Deviations, deviations, larger_deviations
 from mvgeom.calibration.boards import Floats, seen_corners
@@ -127,6 +127,9 @@ def refine(
             there are fewer than two cameras; `too-few-points`, if a camera shares fewer than 20 points with others (the
             message has its name and the number).
     """
+    check_number(max_points, "max_points", whole=True)
+    if loss_scale is not None:
+        check_number(loss_scale, "loss_scale")
     say = progress or (lambda _: None)
     points, weight = _observations(cams, points, weights)
     if hold is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mvgeom._arrays import check_number
 from mvgeom.calibration.boards import Floats
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -125,6 +126,7 @@ def _measure(
             code="keypoints-differ",
             argument="length",
         )
+    check_number(length.length, "length")
     if not (np.isfinite(length.length) and length.length > 0):
         raise InputError(
             f"length {length.first} {length.second}: must be positive, found {length.length}",

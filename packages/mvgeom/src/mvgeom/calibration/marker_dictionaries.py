@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mvgeom._arrays import check_number
 from mvgeom.errors import InputError
 
 __all__ = ["check_ids", "check_positive", "dictionary_names", "part_of_dictionary", "predefined_dictionary"]
@@ -72,8 +73,9 @@ def check_positive(name: str, value: float) -> None:
     """Check a length of a board.
 
     Raises:
-        InputError: `out-of-range`, if the value is not positive and finite.
+        InputError: `out-of-range`, if the value is not positive and finite; `bad-number`, if it is no number.
     """
+    check_number(value, name)
     if not (np.isfinite(value) and value > 0):
         raise InputError(
             f"{name}: must be a positive number, found {value}", code="out-of-range", argument=name, found=value

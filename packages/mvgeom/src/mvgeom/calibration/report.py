@@ -23,6 +23,7 @@ from mvgeom.calibration.quality import image_coverage
 from mvgeom.calibration.result import Calibration
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.figure_fonts import any_script
 from mvgeom.files import file_name, replace_file, write_text
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def _draw(folder: Path, cameras: CameraGroup, points: Floats, residuals: Floats)
     return files
 
 
+@any_script()
 def _save(figure: Figure, path: Path) -> Path:
     replace_file(path, partial(figure.savefig, format="png", dpi=110))
     return path

@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
+from mvgeom._arrays import check_number
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.clock_findings import find_uncertain_clocks
 from mvgeom.calibration.clock_fit import ClockFit, fit_clocks
@@ -113,6 +114,8 @@ def synchronize(
         InputError: `wrong-shape`, if a shape is wrong; `too-few-views`, if there are fewer than two cameras;
             `missing-view`, if there is no such reference; `out-of-range`, if the frame rate is not positive.
     """
+    check_number(frame_rate, "frame_rate")
+    check_number(longest, "longest", whole=True)
     points = as_recording(points, cams)
     if not frame_rate > 0:
         raise InputError(f"frame_rate: must be positive, found {frame_rate:g}", code="out-of-range", found=frame_rate)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import check_number
 from mvgeom.calibration.marker_dictionaries import check_ids, check_positive
 from mvgeom.errors import InputError
 from mvgeom.wording import counted
@@ -47,6 +48,8 @@ class TagGrid:
     inverted: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("columns", "rows", "first_id"):
+            check_number(getattr(self, name), name, whole=True)
         if min(self.columns, self.rows) < 1:
             raise InputError(
                 f"columns, rows: a grid needs at least one marker, found {self.columns}x{self.rows}",

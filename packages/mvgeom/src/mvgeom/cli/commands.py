@@ -228,7 +228,7 @@ def triangulate(
     from mvgeom.reconstruction import reconstruct
     from mvgeom.tables import write_points_3d
 
-    cameras = load_calibration(calibration, source_format, size, option).select(files)
+    cameras = load_calibration(calibration, source_format, size, option, views=files)
     keypoints = read_synchronized_views(
         files,
         boxes,

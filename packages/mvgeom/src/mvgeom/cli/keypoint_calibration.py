@@ -133,7 +133,7 @@ def calibrate_keypoints(request: KeypointRequest) -> None:
     from mvgeom.calibration.report import write_keypoint_calibration_report
 
     names = tuple(files)
-    known = load_calibration(request.intrinsics).select(names) if request.intrinsics is not None else None
+    known = load_calibration(request.intrinsics, views=names) if request.intrinsics is not None else None
     sizes = _sizes(names, request.size, known)
     focal = _focal(names, request.focal)
     lengths = [_length(text) for text in request.lengths or []]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mvgeom.errors import InputError
+from mvgeom.files import composed, list_matches, on_disk, split_at_file
 
 if TYPE_CHECKING:
     from mvgeom.cameras import CameraGroup
@@ -25,6 +26,7 @@ __all__ = [
     "files_beside",
     "load_calibration",
     "number_check",
+    "parse_options",
     "parse_pairs",
     "parse_size",
     "parse_sizes",
@@ -146,7 +148,7 @@ def files_beside(calibration: Path, option: list[str] | None = None, *, clocks: 
     """
     from mvgeom.clock_files import clocks_file
 
-    named = parse_pairs(option or [], "--option KEY=VALUE")
+    named = parse_options(option or [])
     beside = [clocks_file(calibration)] if clocks else []
     beside += [Path(named["extrinsics"])] if "extrinsics" in named else []
     return [path for path in beside if path.is_file()]
@@ -163,7 +165,6 @@ def _is_read_from(output: Path, source: Path) -> bool:
     """Return True if an existing file is read as one of a folder or pattern: images, or JSON files of keypoints."""
     if source.is_file() or not output.is_file():
         return False
-    from mvgeom.files import list_matches
     from mvgeom.path_kinds import IMAGE_SUFFIXES, has_files
 
     folder, found = source if source.is_dir() else source.parent, output.resolve()
@@ -176,7 +177,12 @@ def _is_read_from(output: Path, source: Path) -> bool:
 
 
 def load_calibration(
-    path: Path, source_format: str | None = None, size: list[str] | None = None, option: list[str] | None = None
+    path: Path,
+    source_format: str | None = None,
+    size: list[str] | None = None,
+    option: list[str] | None = None,
+    *,
+    views: Iterable[str] | None = None,
 ) -> CameraGroup:
     """Load the calibration given to a command.
 
@@ -185,9 +191,11 @@ def load_calibration(
         source_format: Value of `FormatOption`; None if not given.
         size: Values of `SizeOption`; None if not given.
         option: Values of `ReadOption`; None if not given.
+        views: Names of the cameras to return, in this order; None: all.
 
     Raises:
-        InputError: `bad-option`, if an option has a wrong form; `unknown-choice`, if the format has no such option;
+        InputError: `missing-view`, if the calibration lacks one of the views; `bad-option`, if an option has a wrong
+            form; `unknown-choice`, if the format has no such option;
             `unsupported-file`, if the path is certainly something else; see also `mvgeom.formats.load`.
     """
     from mvgeom import formats
@@ -197,12 +205,16 @@ def load_calibration(
     if source_format is None and not any(each.matches(path) for each in formats.FORMATS.values()):
         check_role(path, CALIBRATION)
     options: dict[str, Any] = {
-        key: _OPTION_TYPES.get(key, str)(text) for key, text in parse_pairs(option or [], "--option KEY=VALUE").items()
+        key: _OPTION_TYPES.get(key, str)(text) for key, text in parse_options(option or []).items()
     }
     if size:
         options["sizes"] = parse_sizes(size)
     with next_step("mvgeom convert --help lists the formats, --from forces one."):
-        return formats.load(path, file_format=source_format, **options)
+        cameras = formats.load(path, file_format=source_format, **options)
+    try:
+        return cameras if views is None else cameras.select(views)
+    except InputError as error:
+        raise error.prefixed(f"{path}: ", path=path) from error
 
 
 def _frame(text: str) -> int:
@@ -286,23 +298,36 @@ def parse_two(text: str, option: str, expected: str) -> tuple[int, int]:
 
 
 def parse_pairs(values: list[str], form: str) -> dict[str, str]:
-    """Parse a mapping from `NAME=TEXT` arguments.
+    """Parse a mapping from `NAME=TEXT` arguments; a name may have `=`, a text may not.
 
     Raises:
         InputError: `bad-option`, if an argument has another form (the message repeats `form`); `duplicate-name`, if a
             name is given twice.
     """
-    pairs: dict[str, str] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not (name and equals and text):
-            raise InputError(f"{form}: wrong form, found {value!r}", code="bad-option", option=form, found=value)
-        if name in pairs:
-            raise InputError(f"{form}: {name!r} is given twice", code="duplicate-name", option=form, name=name)
-        pairs[name] = text
-    return pairs
+    return _distinct(((value, *value.rpartition("=")[::2]) for value in values), form)
+
+
+def parse_options(values: list[str]) -> dict[str, str]:
+    """Parse the values of `ReadOption`, whose texts may have `=`; errors as in `parse_pairs`."""
+    return _distinct(((value, *value.partition("=")[::2]) for value in values), "--option KEY=VALUE")
 
 
 def parse_view_files(values: list[str], form: str) -> dict[str, Path]:
-    """Parse files by view name from `VIEW=FILE` arguments; errors as in `parse_pairs`."""
-    return {view: Path(text) for view, text in parse_pairs(values, form).items()}
+    """Parse files by view name from `VIEW=FILE` arguments; errors as in `parse_pairs`.
+
+    Where both may have `=`, the view is what stands before the first one that a file's path follows.
+    """
+    named = _distinct(((value, *split_at_file(value)) for value in values), form)
+    return {view: on_disk(Path(text)) for view, text in named.items()}
+
+
+def _distinct(splits: Iterable[tuple[str, str, str]], form: str) -> dict[str, str]:
+    """Return texts by name of arguments that are split."""
+    pairs: dict[str, str] = {}
+    for value, name, text in splits:
+        if not (name and text):
+            raise InputError(f"{form}: wrong form, found {value!r}", code="bad-option", option=form, found=value)
+        if composed(name) in pairs:
+            raise InputError(f"{form}: {name!r} is given twice", code="duplicate-name", option=form, name=name)
+        pairs[composed(name)] = text
+    return pairs

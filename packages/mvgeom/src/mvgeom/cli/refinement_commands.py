@@ -180,7 +180,7 @@ def _select(
     size: list[str] | None,
     option: list[str] | None,
 ) -> CameraGroup:
-    return load_calibration(calibration, source_format, size, option).select(files)
+    return load_calibration(calibration, source_format, size, option, views=files)
 
 
 def _image_sizes(cameras: CameraGroup, values: list[str] | None) -> list[tuple[float, float]] | None:

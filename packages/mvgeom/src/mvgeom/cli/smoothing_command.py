@@ -111,7 +111,7 @@ def smooth(
     from mvgeom.smoothing import smooth as smooth_keypoints
     from mvgeom.tables import write_points_3d, write_view_points
 
-    cameras = load_calibration(calibration, source_format, size, option).select(files)
+    cameras = load_calibration(calibration, source_format, size, option, views=files)
     keypoints = read_synchronized_views(
         files,
         boxes,

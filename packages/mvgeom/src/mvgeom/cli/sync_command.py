@@ -145,7 +145,7 @@ def sync(
     from mvgeom.calibration import synchronize
     from mvgeom.calibration.board_tracks import board_tracks
 
-    cameras = load_calibration(calibration, source_format, size, option).select(files)
+    cameras = load_calibration(calibration, source_format, size, option, views=files)
     if reference is not None:
         cameras.index([reference])  # before boards are looked for, which takes long
     if described is None:

@@ -99,7 +99,7 @@ def place(
 
     check_roles(files, {})
     check_positions(positions_file)
-    cameras = load_calibration(calibration, source_format, size, option).select(files)
+    cameras = load_calibration(calibration, source_format, size, option, views=files)
     positions = _read_positions(positions_file)
     seen = {}
     for name, path in files.items():

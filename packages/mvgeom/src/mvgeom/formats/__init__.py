@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.files import composed
 from mvgeom.formats import (
     acinoset,
     anipose,
@@ -88,7 +89,7 @@ def load(path: str | Path, *, file_format: str | None = None, **options: Any) ->
             all cameras or by name), for formats that do not store them.
 
     Returns:
-        Cameras in float64 NumPy, in the file's unit.
+        Cameras in float64 NumPy, in the file's unit. Accents in names are part of their letters (NFC).
 
     Raises:
         InputError: `missing-file`, if the file does not exist; `unknown-format`, if no format matches (the message
@@ -100,7 +101,9 @@ def load(path: str | Path, *, file_format: str | None = None, **options: Any) ->
         raise InputError(f"{path}: no such file or folder", code="missing-file", path=path)
     chosen = _named(file_format) if file_format else identify(path)
     _check_options(chosen, chosen.load, options)
-    return chosen.load(path, **options)
+    cameras = chosen.load(path, **options)
+    names = tuple(map(composed, cameras.names))
+    return cameras if names == cameras.names else cameras.replace(names=names)
 
 
 def save(cameras: CameraGroup, path: str | Path, *, file_format: str | None = None, **options: Any) -> None:

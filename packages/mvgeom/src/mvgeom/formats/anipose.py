@@ -48,6 +48,7 @@ SUFFIXES = (".toml",)
 _TABLE = re.compile(r"cam_?\d+")
 _METADATA = "metadata"
 _POSE = ("rotation", "translation")
+_LENS = {"size", "matrix", "distortions"}
 _REQUIRED = ("name", "size", "matrix", "distortions", "rotation", "translation")
 
 
@@ -137,6 +138,8 @@ def camera_tables(document: Mapping[str, Any]) -> dict[str, Any]:
 def read_tables(tables: Mapping[str, Any], path: Path) -> list[records.CameraRecord]:
     """Read the cameras of the tables; those without extrinsics are left out with a warning.
 
+    A last one that is incomplete, or after which the line does not end, is one of a file that was cut off.
+
     Args:
         tables: Tables by name, as from `camera_tables`.
         path: File of the tables, for messages.
@@ -145,6 +148,9 @@ def read_tables(tables: Mapping[str, Any], path: Path) -> list[records.CameraRec
         InputError: see `load`.
     """
     unplaced = {key: table for key, table in tables.items() if _is_unplaced(table)}
+    last = next(iter([*tables][-1:]), "")
+    if last in unplaced and not (unplaced[last].keys() >= _LENS and read_text(path).endswith("\n")):
+        del unplaced[last]  # a file that was cut off: an error, as of any other incomplete table
     cameras = [read_table(table, key, path) for key, table in tables.items() if key not in unplaced]
     records.warn_left_out([str(table.get("name") or key) for key, table in unplaced.items()], path)
     return cameras

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import check_number
 from mvgeom.errors import InputError
 
 __all__ = ["Bone", "check_bones", "hold_lengths", "measure_bones", "named_bones"]
@@ -76,6 +77,11 @@ def check_bones(bones: Sequence[Bone], num_keypoints: int) -> None:
     """
     seen = set()
     for bone in bones:
+        for name, number in (("first", bone.first), ("second", bone.second)):
+            check_number(number, f"bones: {name}", whole=True)
+        for name, size in (("length", bone.length), ("std", bone.std)):
+            if size is not None:
+                check_number(size, f"bones: {name}")
         ends = frozenset((bone.first, bone.second))
         if len(ends) != 2 or not all(0 <= end < num_keypoints for end in ends):
             raise InputError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom._arrays import as_float64
+from mvgeom._arrays import as_float64, check_number
 from mvgeom.errors import InputError
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.state_space import transpose
@@ -48,6 +48,7 @@ class SharedError:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "std", as_float64(self.std, "std"))
+        check_number(self.scale, "scale")
         if not (np.isfinite(self.scale) and np.isfinite(self.std).all()):
             raise InputError(
                 f"shared error: expected finite numbers, found scale {self.scale} and std {self.std}",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from mvgeom._arrays import check_number
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.reconstruction import Reconstruction
@@ -148,6 +149,8 @@ def smooth(
     observations, step = make_observations(points, cameras, likelihood, covariance, times)
     check_shared(shared, observations)
     check_bones(bones, observations.points.shape[2])
+    if max_gap is not None:
+        check_number(max_gap, "max_gap")
     if max_gap is not None and not max_gap >= 0:
         raise InputError(f"max_gap: found {max_gap}, expected 0 or more", code="out-of-range", argument="max_gap")
     noise = noise if noise is not None else _learned(observations)

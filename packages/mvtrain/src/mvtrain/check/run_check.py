@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from mvgeom.calibration.findings import Finding, error, note, sort_findings, warning
 from mvgeom.errors import InputError
+from mvgeom.wording import counted
 from mvtrain.check.calibration_checks import (
     CalibratedFrames,
     LabelErrors,
@@ -37,7 +38,9 @@ from mvtrain.project.held_out import describe_held_out, read_held_out
 from mvtrain.project.images import turned_warning
 from mvtrain.project.labels_3d import calibration_warnings, check_calibration, triangulate_labels
 from mvtrain.project.project import Project, read_project
+from mvtrain.project.pseudo_labels import held_out_warnings, read_pseudo_labels
 from mvtrain.project.splits import Split, split_frames
+from mvtrain.project.view_tables import PSEUDO_ENDING
 
 
 def check(config: Config, out_dir: Path, console: Console) -> bool:
@@ -92,6 +95,7 @@ def _inspect(config: Config, project: Project, split: Split, scan: ImageScan) ->
         *copy_findings(project, split, scan),
         *label_findings(project, split, counts, rows),
         *_held_out_findings(project, config),
+        *_pseudo_findings(project, config, split),
         *place_findings(project, rows),
         *calibration_findings(project, config, calibrations),
         *triangulation_findings(project, config, split, points_3d),
@@ -146,6 +150,19 @@ def _held_out_findings(project: Project, config: Config) -> list[Finding]:
         *(warning("held_out_tables", (), text) for text in held_out.warnings),
         *(note("held_out_tables", (), describe_held_out(tables)) for tables in held_out.found),
     ]
+
+
+def _pseudo_findings(project: Project, config: Config, split: Split) -> list[Finding]:
+    """Report whether `mvtrain fit` can learn from the pseudo-labels of a project, and how many there are."""
+    try:
+        pseudo = read_pseudo_labels(config, project)
+    except InputError as problem:
+        return [error("pseudo_labels", (), str(problem))]
+    if pseudo is None:
+        return []
+    number = f"{counted(len(pseudo.rows), 'frame')} of label tables that end in {PSEUDO_ENDING}: learned from"
+    texts = (*pseudo.warnings, *held_out_warnings(pseudo, split))
+    return [*(warning("pseudo_labels", (), text) for text in texts), note("pseudo_labels", (), number)]
 
 
 def _reader_findings(project: Project, config: Config) -> list[Finding]:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from mvgeom.errors import InputError
+from mvgeom.files import composed
 
 ConfigArgument = Annotated[Path, typer.Argument(help="Config file of the project (YAML).")]
 RunArgument = Annotated[Path, typer.Argument(help="Run folder that `mvtrain fit` wrote.")]
@@ -93,7 +94,7 @@ def print_start(path: Path) -> None:
 
 def split_names(text: str | None) -> tuple[str, ...]:
     """Return the names of a list separated by commas; none for None."""
-    return tuple(name.strip() for name in text.split(",")) if text else ()
+    return tuple(composed(name.strip()) for name in text.split(",")) if text else ()
 
 
 def check_inputs(*paths: Path | None) -> None:

@@ -127,6 +127,13 @@ def check_numbers(values: Any, dotted: str = "") -> None:
         raise bad_value(dotted, "a number below 2^63", values, f"one of {len(str(abs(values)))} digits")
 
 
+def as_whole(value: Any) -> Any:
+    """Return 300 for 300.0 or 3e2, as some programs write whole numbers, also in a list; any other value as it is."""
+    if isinstance(value, list | tuple):
+        return [as_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def expected_at(dotted: str) -> str:
     """Describe in words the values that a key can have."""
     hint: Any = Config
@@ -161,6 +168,8 @@ def _conform_section(cls: type, values: dict[Any, Any], prefix: str) -> dict[str
 
 def _conform_value(hint: Any, value: Any, dotted: str) -> Any:
     members = _members(hint)
+    if int in members and float not in members:
+        value = as_whole(value)
     section = _section_of(hint)
     if section is not None:
         if value is None:
@@ -205,6 +214,8 @@ def _conform_list(hint: Any, value: Any, dotted: str) -> Any:
     if not isinstance(value, list | tuple):
         raise bad_value(dotted, _describe(hint), value)
     element = typing.get_args(hint)[0]
+    if element is int:
+        value = as_whole(value)
     if typing.get_origin(element) is not tuple:
         for i, item in enumerate(value):
             # OmegaConf checks the other items too, but its error has no key.

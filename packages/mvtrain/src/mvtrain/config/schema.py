@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mvgeom.errors import InputError
+from mvgeom.files import composed
 
 LOSS_NAMES = {
     "heatmap_mse": False,
@@ -397,6 +398,8 @@ class DataConfig:
         for key in ("csv_file", "view_names", "bbox_file", "keypoint_names"):
             names = getattr(self, key)
             require(names is None or len(names) > 0, f"data.{key}", "a list with at least one entry, or null", names)
+        if self.view_names is not None:
+            object.__setattr__(self, "view_names", tuple(map(composed, self.view_names)))
         for key in ("view_names", "keypoint_names"):
             names = getattr(self, key) or ()
             repeated = sorted({name for name in names if names.count(name) > 1})

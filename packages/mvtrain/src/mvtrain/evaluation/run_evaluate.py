@@ -48,9 +48,11 @@ from mvtrain.model.inference import FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, describe_likelihood, save_confidence
 from mvtrain.model.run_folder import Run, load_run
 from mvtrain.predict.after_training import check_videos, predict_videos
-from mvtrain.predict.ensemble import check_alike, find_error_bars
+from mvtrain.predict.ensemble import arrange_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
+    PROJECT_NOTE,
     check_cameras,
+    check_of_project,
     image_warnings,
     in_network_order,
     predict_project,
@@ -208,6 +210,7 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
     for text in (*image_warnings(project, run.config), *held_out.warnings):
         print_warning(console, text)
     own, sets = is_own_project(run, project), assign_splits(run, project)
+    out_dir = options.output_dir or _folder_of(run_dir, project, own=own)
     _print_origin(run, project, own, console)
     if options.fit_confidence:
         _check_validation(run, sets, None if own else project.root)
@@ -230,10 +233,19 @@ def _evaluate_run(run_dir: Path, options: EvaluateOptions, console: Console) -> 
             for tables in held_out.found
         ),
     ]
-    out_dir = options.output_dir or run_dir / ("evaluation" if own else f"evaluation_{project.root.name}")
     _write(evaluations, confidence_map, share, out_dir, console)
+    if not own:
+        write_text(out_dir / PROJECT_NOTE, f"{project.root.resolve()}\n")
     print_line(console, describe_likelihood(confidence_map))
     print_line(console, f"wrote tables and evaluation.png to {out_dir}. Next: {command('mvtrain', 'report', run_dir)}")
+
+
+def _folder_of(folder: Path, project: Project, *, own: bool) -> Path:
+    """Return the folder in that of a run for the tables of a project; there must not be those of another project."""
+    found = folder / file_name("evaluation" if own else f"evaluation_{project.root.name}")
+    if not own:
+        check_of_project(found, project)
+    return found
 
 
 def _print_origin(run: Run, project: Project, own: bool, console: Console) -> None:
@@ -255,8 +267,7 @@ def _print_origin(run: Run, project: Project, own: bool, console: Console) -> No
 
 def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: EvaluateOptions, console: Console) -> None:
     """Evaluate the combined predictions of the runs of an ensemble, with the splits of the first."""
-    runs = [load_run(folder, options.checkpoint) for folder in folders]
-    check_alike([run.spec for run in runs], folders)
+    runs = arrange_alike([load_run(folder, options.checkpoint) for folder in folders])
     project, held_out = read_evaluated(runs[0], options.project)
     device = choose_device(options.device)
     predictors = [Predictor.from_run(run, device, options.batch_size) for run in runs]
@@ -278,9 +289,11 @@ def _evaluate_together(ensemble: Path, folders: Sequence[Path], options: Evaluat
             for tables in held_out.found
         ),
     ]
-    out_dir = options.output_dir or ensemble / ("evaluation" if own else f"evaluation_{project.root.name}")
+    out_dir = options.output_dir or _folder_of(ensemble, project, own=own)
     print_line(console, f"the {len(runs)} networks of {ensemble} together:")
     _write(evaluations, confidence_map, _share(options, runs[0]), out_dir, console)
+    if not own:
+        write_text(out_dir / PROJECT_NOTE, f"{project.root.resolve()}\n")
     print_line(console, f"wrote tables and evaluation.png to {out_dir}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mvgeom.calibration.sources import IMAGE_SUFFIXES
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, inside, list_files, read_text, replace_file
+from mvgeom.files import composed, file_name, inside, list_files, read_text, replace_file
 from mvgeom.tables import MISSING_CELLS, find_delimiter, has_decimal_commas
 from mvtrain.config import DataConfig
 from mvtrain.label.journal import Journal, Label
@@ -233,10 +233,11 @@ def _find_images(root: Path, views: tuple[str, ...]) -> list[list[str]]:
     frames: dict[tuple[str, str], list[str]] = {}
     folder = root / "labeled-data"
     for path in list_files(folder, "*/*"):
-        fitting = [view for view in views if path.parent.name.endswith(f"_{view}")]
+        name = composed(path.parent.name)
+        fitting = [view for view in views if name.endswith(f"_{view}")]
         if fitting and path.suffix.lower() in IMAGE_SUFFIXES:
             view = max(fitting, key=len)  # one view's name may end in another's
-            key = (path.parent.name.removesuffix(f"_{view}"), path.name)
+            key = (name.removesuffix(f"_{view}"), path.name)
             frames.setdefault(key, [""] * len(views))[views.index(view)] = path.relative_to(root).as_posix()
     return [frames[key] for key in sorted(frames)]
 

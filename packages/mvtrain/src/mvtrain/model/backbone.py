@@ -19,9 +19,13 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from mvgeom.errors import InputError
+from mvgeom.files import file_name, list_files
 from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.runtime.tensor_files import READING_ERRORS, load_tensors
+
+_HUB_TIMEOUT = 15
+"""Seconds that the hub of weights has to answer."""
 
 BACKBONES = {
     "vits_dino": "vit_small_patch16_224.dino",
@@ -120,6 +124,8 @@ def build_backbone(
     # inside.
     from_hub = pretrained and weights is None
     _check_arguments(arguments or {})
+    if from_hub and (unreachable := _hub_error(timm_name)) is not None:
+        raise _no_weights(name, timm_name, unreachable) from unreachable
     try:
         model = timm.create_model(
             timm_name, pretrained=from_hub, num_classes=0, dynamic_img_size=True, **dict(arguments or {})
@@ -137,14 +143,7 @@ def build_backbone(
                 backbone=name,
             ) from error
         if from_hub and isinstance(error, OSError | RuntimeError):
-            raise InputError(
-                f"model.backbone: the pretrained weights of {name!r} ({timm_name}) are neither cached nor can they be "
-                f"downloaded: {_last_line(error)}. Give a local file with model.backbone_weights=PATH (safetensors "
-                "with timm's names), or train from random weights with model.backbone_pretrained=false.",
-                code="missing-file",
-                key="model.backbone",
-                backbone=name,
-            ) from error
+            raise _no_weights(name, timm_name, error) from error
         # Without arguments of the user it is a fault of timm, or of the plugin that registered the backbone.
         if not arguments and not isinstance(error, TypeError | AssertionError):
             raise
@@ -362,6 +361,43 @@ def _timm_name(name: str) -> str:
             backbone=name,
         ) from error
     return timm_name
+
+
+def _no_weights(name: str, timm_name: str, error: Exception) -> InputError:
+    """Return the error for pretrained weights that cannot be had."""
+    return InputError(
+        f"model.backbone: the pretrained weights of {name!r} ({timm_name}) are neither cached nor can they be "
+        f"downloaded: {_last_line(error)}. Give a local file with model.backbone_weights=PATH (safetensors "
+        "with timm's names), or train from random weights with model.backbone_pretrained=false.",
+        code="missing-file",
+        key="model.backbone",
+        backbone=name,
+    )
+
+
+def _hub_error(timm_name: str) -> Exception | None:
+    """Return the error of a hub that does not answer, where weights have to be downloaded from it; else None.
+
+    The hub's library has no setting for its retries of a download, which take most of a minute: it is asked once.
+    """
+    hub = getattr(timm.get_pretrained_cfg(timm_name), "hf_hub_id", None)
+    if not hub:
+        return None
+    import huggingface_hub as hub_library
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+
+    cached = Path(constants.HF_HUB_CACHE) / file_name(f"models--{hub.replace('/', '--')}") / "snapshots"
+    if list_files(cached, "*/*"):
+        return None  # whatever the file is called: timm knows
+    try:
+        url = hub_library.hf_hub_url(hub, "model.safetensors")
+        hub_library.get_hf_file_metadata(url, timeout=_HUB_TIMEOUT)
+    except HfHubHTTPError:
+        return None  # it answers: what is wrong, the download says
+    except (OSError, HTTPError) as error:
+        return error
+    return None
 
 
 def _last_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.files import composed
 from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.model.backbone import build_backbone, input_normalization
@@ -203,7 +204,7 @@ def _read_spec(document: dict[str, Any], path: Path) -> ModelSpec:
             path=path,
             field=wrong[0],
         )
-    return spec
+    return replace(spec, view_names=tuple(map(composed, spec.view_names)))
 
 
 def _check_fields(spec: ModelSpec) -> dict[str, bool]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -56,6 +58,16 @@ class Run:
             "error bars": "not calibrated" if self.error_bars is None else "calibrated",
         }
         return "\n".join([f"Run({self.folder})", *(f"  {name:<10}  {value}" for name, value in rows.items())])
+
+    def arranged(self, view_names: Sequence[str]) -> Run:
+        """Return the run with the same views in another order; nothing else of a network depends on their order."""
+        if self.spec.view_names == tuple(view_names):
+            return self
+        model = copy.deepcopy(self.model)
+        with torch.no_grad():
+            order = [self.spec.view_names.index(name) for name in view_names]
+            model.view_embedding.copy_(self.model.view_embedding[order])  # type: ignore[operator, index]
+        return replace(self, model=model, spec=replace(self.spec, view_names=tuple(view_names)))
 
     def network(self, device: torch.device) -> Network:
         """Return the network on a device, ready to predict."""

@@ -38,6 +38,8 @@ def check_videos(config: Config, view_names: Sequence[str], keypoint_names: tupl
     found, problem = _find(config, view_names)
     if problem is not None:
         print_warning(console, f"no videos to predict after training: {problem}")
+    if note := found.ignored_note():
+        print_warning(console, note)
     for session in found.incomplete:
         print_warning(console, f"{session.problem}. The session will not be predicted after training")
     jobs = _jobs(found, config, view_names, keypoint_names, Path(), Console(quiet=True))
@@ -50,7 +52,7 @@ def check_videos(config: Config, view_names: Sequence[str], keypoint_names: tupl
 
 
 def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console: Console) -> None:
-    """Predict every complete session of `eval.test_videos_directory`, and warn of the incomplete ones.
+    """Predict every complete session of `eval.test_videos_directory`, and warn of the others.
 
     Args:
         predictor: Predictor with the network.
@@ -73,7 +75,8 @@ def predict_videos(predictor: Predictor, config: Config, out_dir: Path, console:
             print_warning(console, f"{_LACKING.format(job.session.name)}. It is not predicted")
         else:
             jobs.append(job)
-    predict_jobs([predictor], jobs, console)
+    for error in predict_jobs([predictor], jobs, console).values():
+        print_warning(console, f"{error}. The session is not predicted")
 
 
 def _lacks_calibration(job: Job, config: Config) -> bool:

@@ -12,7 +12,6 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.stated_covariance import mean_precision
-from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.error_bars import ErrorBars, combined_error_bars, ensemble_checksum, load_error_bars
 from mvtrain.model.inference import BeforeFusion, FramePredictions
 from mvtrain.model.likelihood import ConfidenceMap, calibrated, weights_from_likelihood
@@ -292,26 +291,23 @@ def find_error_bars(folders: Sequence[Path], runs: Sequence[Run]) -> ErrorBars |
     return together or combined_error_bars([run.error_bars for run in runs])
 
 
-def check_alike(specs: Sequence[ModelSpec], names: Sequence[object]) -> None:
-    """Check that networks have the same views and keypoints; backbones and sizes of input may differ.
-
-    Args:
-        specs: Descriptions of the networks.
-        names: Their names in the message, such as run folders.
+def arrange_alike(runs: Sequence[Run]) -> list[Run]:
+    """Return runs with the views in the order of the first; backbones and sizes of input may differ.
 
     Raises:
-        InputError: `views-differ` or `keypoints-differ`.
+        InputError: Other views (`views-differ`), or other keypoints or their order (`keypoints-differ`).
     """
-    first = specs[0]
-    for spec, name in zip(specs[1:], names[1:], strict=True):
-        found, expected = spec.view_names, first.view_names
+    first = runs[0]
+    for run in runs[1:]:
+        found, expected = run.spec.view_names, first.spec.view_names
+        if set(found) != set(expected):
+            text = _describe_other("views", run.folder, first.folder, found, expected)
+            raise InputError(text, code="views-differ", path=run.folder, found=found, expected=expected)
+        found, expected = run.spec.keypoint_names, first.spec.keypoint_names
         if found != expected:
-            text = _describe_other("views", name, names[0], found, expected)
-            raise InputError(text, code="views-differ", path=name, found=found, expected=expected)
-        found, expected = spec.keypoint_names, first.keypoint_names
-        if found != expected:
-            text = _describe_other("keypoints", name, names[0], found, expected)
-            raise InputError(text, code="keypoints-differ", path=name, found=found, expected=expected)
+            text = _describe_other("keypoints", run.folder, first.folder, found, expected)
+            raise InputError(text, code="keypoints-differ", path=run.folder, found=found, expected=expected)
+    return [run.arranged(first.spec.view_names) for run in runs]
 
 
 def _describe_other(what: str, name: object, first: object, found: Sequence[str], expected: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mvaug import Augmentation
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, list_files
+from mvgeom.files import file_name, list_files, read_text
 from mvgeom.tables import write_points_3d
 from mvtrain.config import Config, load_config
 from mvtrain.data.dataset import EpochSampler, FrameDataset, ImageCache, make_loader
@@ -162,6 +162,31 @@ def predict_rows(predictor: Predictor, project: Project, rows: np.ndarray) -> Fr
 def table_index(project: Project, view: int) -> list[str]:
     """Return the index of a view's tables: image names, or the number of the frame where the view has no image."""
     return [names[view] or f"frame {row}" for row, names in enumerate(project.image_names)]
+
+
+PROJECT_NOTE = "project.txt"
+"""File beside the predictions of a project's images, with the project's folder."""
+
+
+def check_of_project(folder: Path, project: Project) -> None:
+    """Check that predictions of images in a folder are not those of another project, which has the same name.
+
+    Raises:
+        InputError: They are, and that project is still there (`occupied-folder`).
+    """
+    note = folder / PROJECT_NOTE
+    if not note.is_file():
+        return
+    before = Path(read_text(note).strip())
+    if before.is_dir() and before.resolve() != project.root.resolve():
+        raise InputError(
+            f"{folder}: has the predictions of another project of this name, {before}, which would be replaced by "
+            f"those of {project.root}. Choose another folder with --output, or remove this one",
+            code="occupied-folder",
+            path=folder,
+            found=before,
+            project=project.root,
+        )
 
 
 def write_project_predictions(

@@ -82,6 +82,7 @@ class RecordingTables:
 
     def __init__(self, networks: Sequence[PredictionFiles], folder: Path, min_likelihood: float) -> None:
         self._min_likelihood = min_likelihood
+        networks = [_arranged(files, networks[0]) for files in networks]
         self._copies = [
             _Copy(files, folder, f"network{number}", min_likelihood) for number, files in enumerate(networks)
         ]
@@ -201,6 +202,14 @@ def _check_evidence(evidence: KeypointTable, table: KeypointTable, first: int) -
                 keypoint=evidence.keypoint_names[keypoint],
             )
     return likelihood
+
+
+def _arranged(files: PredictionFiles, first: PredictionFiles) -> PredictionFiles:
+    """Return files with their tables in the order of the first network's views, if they are of the same views."""
+    if set(files.tables) != set(first.tables):
+        return files
+    evidence = {view: files.evidence[view] for view in first.tables} if files.evidence else files.evidence
+    return replace(files, tables={view: files.tables[view] for view in first.tables}, evidence=evidence)
 
 
 def _check_alike(first: PredictionFiles, ours: _Copy, other: PredictionFiles, theirs: _Copy) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from mvgeom import CameraGroup
 from mvgeom.calibration.sources import VIDEO_SUFFIXES
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, list_files
+from mvgeom.files import composed, file_name, list_files, on_disk
 from mvgeom.videos import Video
+from mvgeom.wording import counted
 from mvtrain.project.calibrations import fits_calibration, load_cameras, turned_hint
 
 _MAX_SHOWN = 6
@@ -56,13 +57,25 @@ class FoundSessions:
     Attributes:
         complete: Sessions with a video of every view.
         incomplete: Sessions that lack a view.
+        ignored: Videos in given folders with a view in their names, but not at the end as others there have it.
     """
 
     complete: tuple[Session, ...]
     incomplete: tuple[IncompleteSession, ...]
+    ignored: tuple[Path, ...] = ()
+
+    def ignored_note(self) -> str | None:
+        """Return the note about videos that are ignored; None without any."""
+        if not self.ignored:
+            return None
+        shown = _shown([path.name for path in self.ignored])
+        return (
+            f"{self.ignored[0].parent}: {counted(len(self.ignored), 'video')} not used, found {shown}, expected the "
+            "view at the end of the name as in the others, <session>_<view>"
+        )
 
 
-def find_sessions(inputs: Iterable[Path], view_names: Sequence[str]) -> FoundSessions:
+def find_sessions(inputs: Sequence[Path], view_names: Sequence[str]) -> FoundSessions:
     """Group videos into sessions.
 
     Names are `<session>_<view>.mp4`. In a folder without any such name, a view may be anywhere in a name, between
@@ -110,7 +123,15 @@ def find_sessions(inputs: Iterable[Path], view_names: Sequence[str]) -> FoundSes
         for name, videos in sessions.items()
         if len(videos) == len(view_names)
     ]
-    return FoundSessions(complete=tuple(complete), incomplete=tuple(incomplete))
+    ignored = [file for path in inputs if path.is_dir() for file in _ignored_videos(path, view_names)]
+    return FoundSessions(complete=tuple(complete), incomplete=tuple(incomplete), ignored=tuple(dict.fromkeys(ignored)))
+
+
+def _ignored_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
+    """Return the videos that would be used if no name in the folder had its view at the end."""
+    used = _named_videos(folder, view_names)
+    others = [path for path in list_files(folder) if path not in used and path.suffix.lower() in VIDEO_SUFFIXES]
+    return [path for path in others if path.is_file() and _split_name(path, view_names) is not None]
 
 
 def _find_videos(path: Path, view_names: Sequence[str]) -> list[Path]:
@@ -170,15 +191,19 @@ def _named_videos(folder: Path, view_names: Sequence[str]) -> list[Path]:
     named = _videos_of_views(files, view_names)
     if not named:
         videos = [path.name for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-        shown = ", ".join(videos[:_MAX_SHOWN]) + (", ..." if len(videos) > _MAX_SHOWN else "")
         raise InputError(
-            f"{folder}: no videos of a session, found {shown or 'no videos'}, expected <session>_<view>.mp4 with the "
-            f"views {', '.join(view_names)}",
+            f"{folder}: no videos of a session, found {_shown(videos) or 'no videos'}, expected "
+            f"<session>_<view>.mp4 with the views {', '.join(view_names)}",
             code="missing-file",
             path=folder,
             found=tuple(videos),
         )
     return named
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Return the first names of a list as a text."""
+    return ", ".join(names[:_MAX_SHOWN]) + (", ..." if len(names) > _MAX_SHOWN else "")
 
 
 def _siblings(path: Path, view_names: Sequence[str]) -> list[Path]:
@@ -201,7 +226,7 @@ def _siblings(path: Path, view_names: Sequence[str]) -> list[Path]:
 
 def _split_name(path: Path, view_names: Sequence[str]) -> tuple[str, str] | None:
     """Split a video's name into session and view; None where it has no view, or several."""
-    stem = path.stem
+    stem = composed(path.stem)
     found = _split_end(stem, view_names)
     if found is not None:
         return found
@@ -217,6 +242,7 @@ def _split_name(path: Path, view_names: Sequence[str]) -> tuple[str, str] | None
 
 def _split_end(stem: str, view_names: Sequence[str]) -> tuple[str, str] | None:
     """Split `<session>_<view>`; the longest view that fits is taken, because one view's name may end in another's."""
+    stem = composed(stem)
     fitting = [view for view in view_names if stem.endswith(f"_{view}") and len(stem) > len(view) + 1]
     if not fitting:
         return None
@@ -310,7 +336,8 @@ def find_calibration(session: Session, given: Path | None, data_dir: Path | None
     videos = session.videos[0].parent
     for project in (videos, videos.resolve().parent, data_dir):
         if project is not None:
-            for path in (project / "calibrations" / file_name(f"{session.name}.toml"), project / "calibration.toml"):
+            own = on_disk(project / "calibrations" / file_name(f"{session.name}.toml"))
+            for path in (own, project / "calibration.toml"):
                 if path.is_file():
                     return path
     return None
@@ -360,7 +387,7 @@ def _find_given(session: Session, given: Path) -> Path:
         return given
     if not given.is_dir():
         raise InputError(f"calibration {given}: does not exist", code="missing-file", path=given)
-    for path in (given / file_name(f"{session.name}.toml"), given / "calibration.toml"):
+    for path in (on_disk(given / file_name(f"{session.name}.toml")), given / "calibration.toml"):
         if path.is_file():
             return path
     raise InputError(

@@ -15,15 +15,18 @@ from rich.console import Console
 from rich.text import Text
 
 from mvgeom.errors import InputError
+from mvgeom.files import write_text
 from mvgeom.videos import check_video
 from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.drawing.keypoints import style_from_config
 from mvtrain.model.likelihood import describe_likelihood
 from mvtrain.model.run_folder import Run, load_run
-from mvtrain.predict.ensemble import check_alike, find_error_bars
+from mvtrain.predict.ensemble import arrange_alike, find_error_bars
 from mvtrain.predict.labeled_images import (
+    PROJECT_NOTE,
     check_cameras,
+    check_of_project,
     image_warnings,
     in_network_order,
     predict_with_all,
@@ -52,7 +55,7 @@ from mvtrain.project.held_out import read_held_out
 from mvtrain.project.project import Project, read_project
 from mvtrain.runtime.folders import find_runs
 from mvtrain.runtime.interruption import Interruption
-from mvtrain.runtime.messages import command
+from mvtrain.runtime.messages import command, error_of_left_out
 from mvtrain.training.hardware import choose_hardware, launch_processes
 
 LONGEST_WAIT = timedelta(days=7)
@@ -105,24 +108,28 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
     Raises:
         InputError: A run folder, an input, or a calibration or box file cannot be used; the networks have other views
             (`views-differ`) or keypoints (`keypoints-differ`). If it can be known before predicting, nothing is
-            predicted.
+            predicted; else the other sessions are predicted, and the error is `left-out`.
         RunInterruptedError: A signal asked to stop; the same command resumes.
     """
-    runs = [load_run(folder, options.checkpoint) for run_dir in run_dirs for folder in find_runs(run_dir)]
+    runs = arrange_alike([load_run(path, options.checkpoint) for run_dir in run_dirs for path in find_runs(run_dir)])
     first = runs[0]
-    check_alike([run.spec for run in runs], [run.folder for run in runs])
     _check_options(options)
     out_dir = options.output_dir or _own_folder(run_dirs) / "video_preds"
     project_configs = [project_config(path, first.config) for path in inputs]
     recordings = [path for path, config in zip(inputs, project_configs, strict=True) if config is None]
     view_names, keypoint_names = first.spec.view_names, first.spec.keypoint_names
-    sessions = _complete_sessions(recordings, view_names)
+    sessions = _complete_sessions(recordings, view_names, console)
     jobs = make_jobs(sessions, first.config, view_names, keypoint_names, out_dir, options, console)
     if options.smooth:
         _check_smooth(jobs)
     configs = [config for config in project_configs if config is not None]
     projects = [read_project(config, need_labels=False) for config in configs]
     _check_folder_names(projects)
+    image_dirs = [
+        (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name for project in projects
+    ]
+    for project, folder in zip(projects, image_dirs, strict=True):
+        check_of_project(folder, project)
     # The networks have the same views and keypoints in one order; each may need a calibration.
     projects = [in_network_order(project, first.spec) for project in projects]
     all_held_out = [read_held_out(config, project) for config, project in zip(configs, projects, strict=True)]
@@ -146,11 +153,10 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
         reference = _tracking_reference(first.config, predictors[0])
         jobs = [replace(job, reference=reference) for job in jobs]
     if fabric.is_global_zero:
-        for project, held_out in zip(projects, all_held_out, strict=True):
+        for project, held_out, folder in zip(projects, all_held_out, image_dirs, strict=True):
             texts = [text for run in runs for text in image_warnings(project, run.config)]
             for text in dict.fromkeys((*texts, *held_out.warnings)):
                 print_warning(console, text)
-            folder = (options.output_dir or _own_folder(run_dirs) / "image_preds") / project.root.name
             endings = {"": project, **{tables.ending: tables.project for tables in held_out.found}}
             for ending, frames in endings.items():
                 predictions, confidence_map = predict_with_all(predictors, frames)
@@ -158,14 +164,19 @@ def predict(run_dirs: Sequence[Path], inputs: Sequence[Path], options: PredictOp
                 labeled = counted(len(frames), "labeled frame")
                 which = f" whose tables end in {ending}" if ending else ""
                 print_line(console, f"predicted the {labeled} of {project.root}{which} into {folder}")
-    predict_jobs(predictors, jobs[fabric.global_rank :: fabric.world_size], console, quiet=not fabric.is_global_zero)
+            write_text(folder / PROJECT_NOTE, f"{project.root.resolve()}\n")
+    own = jobs[fabric.global_rank :: fabric.world_size]
+    problems = predict_jobs(predictors, own, console, quiet=not fabric.is_global_zero)
     fabric.barrier()
-    if fabric.is_global_zero and jobs and options.smooth:
-        _smooth(jobs, out_dir, console)
-    if fabric.is_global_zero and jobs:
+    done = [job for job in jobs if job.session.name not in problems]
+    if fabric.is_global_zero and done and options.smooth:
+        problems |= _smooth(done, out_dir, console)
+    if fabric.is_global_zero and done:
         print_line(
             console, f"wrote the tables to {out_dir}. Next: {_next_step(run_dirs, runs, jobs, out_dir, options)}"
         )
+    if problems:
+        raise error_of_left_out(problems, len(jobs))
 
 
 def _check_options(options: PredictOptions) -> None:
@@ -176,8 +187,8 @@ def _check_options(options: PredictOptions) -> None:
         raise InputError(f"{' and '.join(given)}: give only one of them", code="excluded-options", options=given)
 
 
-def _complete_sessions(recordings: Sequence[Path], view_names: Sequence[str]) -> Sequence[Session]:
-    """Return the sessions of recordings, each with a video of every view."""
+def _complete_sessions(recordings: Sequence[Path], view_names: Sequence[str], console: Console) -> Sequence[Session]:
+    """Return the sessions of recordings, each with a video of every view, and print which videos are not used."""
     found = find_sessions(recordings, view_names)
     if found.incomplete:
         session = found.incomplete[0]
@@ -187,6 +198,8 @@ def _complete_sessions(recordings: Sequence[Path], view_names: Sequence[str]) ->
             session=session.name,
             view=session.missing[0],
         )
+    if note := found.ignored_note():
+        print_warning(console, note)
     return found.complete
 
 
@@ -257,27 +270,35 @@ def _check_smooth(jobs: Sequence[Job]) -> None:
             )
 
 
-def _smooth(jobs: Sequence[Job], out_dir: Path, console: Console) -> None:
-    """Smooth recordings that were predicted into a folder, as `mvtrain smooth` does."""
+def _smooth(jobs: Sequence[Job], out_dir: Path, console: Console) -> dict[str, InputError]:
+    """Smooth recordings that were predicted into a folder, as `mvtrain smooth` does; return errors by session."""
     folder = out_dir / "smoothed"
     folder.mkdir(exist_ok=True)
     names = {job.session.name for job in jobs}
-    recordings = {files.session: [files] for files in find_predictions(out_dir) if files.session in names}
-    smooth_all(recordings, folder, SmoothOptions(output=folder), console)
-    print_line(console, f"smoothed the recordings into {folder}")
+    # Whatever else is in the folder, these were written before.
+    found = find_predictions(out_dir, problems={})
+    recordings = {files.session: [files] for files in found if files.session in names}
+    problems = smooth_all(recordings, folder, SmoothOptions(output=folder), console)
+    if len(problems) < len(recordings):
+        print_line(console, f"smoothed the recordings into {folder}")
+    return problems
 
 
 def predict_jobs(
     predictors: Sequence[Predictor], jobs: Sequence[Job], console: Console, *, quiet: bool = False
-) -> None:
+) -> dict[str, InputError]:
     """Predict sessions one after the other, each with all networks, and print a report of each.
 
+    Returns:
+        Errors by session of those that could not be predicted, such as videos whose frame rates differ.
+
     Raises:
-        InputError: As for `predict_session`; also if the device runs out of memory. Before anything is predicted, if
-            the output folder has other files of these names (`occupied-folder`), or a network needs cameras and a
-            session has no calibration (`no-calibration`).
+        InputError: The output folder cannot be written to (`unwritable-file`), or the device runs out of memory. Before
+            anything is predicted, if the output folder has other files of these names (`occupied-folder`), or a network
+            needs cameras and a session has no calibration (`no-calibration`).
         RunInterruptedError: As for `predict_session`.
     """
+    problems: dict[str, InputError] = {}
     for job in jobs:
         check_not_foreign(job.session, job.out_dir)
         if job.calibration is None:
@@ -288,6 +309,12 @@ def predict_jobs(
         for job in jobs:
             try:
                 outcome = predict_session(predictors, job, progress, interruption)
+            except InputError as error:
+                if error.code == "unwritable-file":
+                    raise
+                problems[job.session.name] = error
+                print_line(console, f"{job.session.name}: left out")
+                continue
             except torch.OutOfMemoryError as error:
                 raise InputError(
                     "--batch-size: the device ran out of memory, found "
@@ -302,6 +329,7 @@ def predict_jobs(
                 print_outcome(job, outcome, console)
             for path in draw_videos(job, predictors[0].spec.view_names, progress, interruption):
                 print_line(console, f"drew {path}")
+    return problems
 
 
 def print_outcome(job: Job, outcome: Outcome, console: Console) -> None:

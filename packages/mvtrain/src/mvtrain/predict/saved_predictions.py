@@ -14,7 +14,7 @@ import pandas as pd
 from mvgeom import CameraGroup, SharedError
 from mvgeom.documents import parse_json
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, list_files, read_text
+from mvgeom.files import composed, file_name, list_files, read_text
 from mvgeom.tables import COORDS_3D, KeypointTable, KinematicsTable, find_number_format, read_keypoints, read_kinematics
 from mvgeom.videos import frame_rate, open_video
 from mvgeom.wording import counted
@@ -144,13 +144,17 @@ class PredictedSession:
         )
 
 
-def find_predictions(source: Path, view_names: Sequence[str] = ()) -> list[PredictionFiles]:
+def find_predictions(
+    source: Path, view_names: Sequence[str] = (), problems: dict[str, InputError] | None = None
+) -> list[PredictionFiles]:
     """Find the predicted recordings of a source.
 
     Args:
         source: Folder that `mvtrain predict` wrote to, run folder (its `video_preds` is searched), or one
             `<session>_prediction.json`.
         view_names: Names of the views; needed where the folder has no `<session>_prediction.json`.
+        problems: Errors of damaged summaries and missing tables, by the session in the file's name, to which those of
+            this source are added; None raises the first.
 
     Raises:
         InputError: The source does not exist or has no prediction, or a summary is damaged or names missing tables.
@@ -159,10 +163,18 @@ def find_predictions(source: Path, view_names: Sequence[str] = ()) -> list[Predi
         raise InputError(f"source {source}: does not exist", code="missing-file", path=source)
     folder = source / "video_preds" if (source / "video_preds").is_dir() else source
     # A session's name, and so that of its files, may begin with "."; macOS's files beside them are none.
-    found = (path for path in sorted(folder.glob(f"*{_SUMMARY}")) if not path.name.startswith("._"))
-    summaries = list(found) if folder.is_dir() else [folder]
+    named = (path for path in sorted(folder.glob(f"*{_SUMMARY}")) if not path.name.startswith("._"))
+    summaries = list(named) if folder.is_dir() else [folder]
     if summaries and all(path.name.endswith(_SUMMARY) for path in summaries):
-        return [_read_summary(path) for path in summaries]
+        found = []
+        for path in summaries:
+            try:
+                found.append(_read_summary(path))
+            except InputError as error:
+                if problems is None:
+                    raise
+                problems[path.name.removesuffix(_SUMMARY)] = error
+        return found
     if not view_names or not folder.is_dir():
         raise InputError(
             f"{folder}: no predictions, expected <session>{_SUMMARY} of mvtrain predict. For tables "
@@ -173,16 +185,19 @@ def find_predictions(source: Path, view_names: Sequence[str] = ()) -> list[Predi
     return _match_names(folder, view_names)
 
 
-def find_all_predictions(sources: Iterable[Path], view_names: Sequence[str] = ()) -> dict[str, list[PredictionFiles]]:
+def find_all_predictions(
+    sources: Iterable[Path], view_names: Sequence[str] = (), problems: dict[str, InputError] | None = None
+) -> dict[str, list[PredictionFiles]]:
     """Find the predictions of each recording in several sources.
 
     Args:
         sources: Sources of `find_predictions`; the folder of an ensemble stands for its own `video_preds`, else for
             its runs.
         view_names: As for `find_predictions`.
+        problems: As for `find_predictions`.
 
     Returns:
-        Files by session, one for each source that has it.
+        Files by session, one for each source that has it; without sessions that are damaged in one of them.
 
     Raises:
         InputError: As `find_predictions`; `not-a-run` or `damaged-file` for an ensemble.
@@ -191,9 +206,9 @@ def find_all_predictions(sources: Iterable[Path], view_names: Sequence[str] = ()
     for source in sources:
         has_runs = is_ensemble(source) and not (source / "video_preds").is_dir()
         for folder in find_runs(source) if has_runs else (source,):
-            for files in find_predictions(folder, view_names):
+            for files in find_predictions(folder, view_names, problems):
                 recordings.setdefault(files.session, []).append(files)
-    return recordings
+    return {name: files for name, files in recordings.items() if name not in (problems or {})}
 
 
 def load_predictions(files: PredictionFiles) -> PredictedSession:
@@ -298,7 +313,7 @@ def _read_summary(path: Path) -> PredictionFiles:
     try:
         document: dict[str, Any] = parse_json(text, path)
         session = str(document["session"])
-        videos = {str(view["name"]): _path(view["video"]) for view in document["views"]}
+        videos = {composed(str(view["name"])): _path(view["video"]) for view in document["views"]}
         calibration_file = (document.get("calibration") or {}).get("file")
         calibration = None if calibration_file is None else _path(calibration_file)
         skeleton = tuple((str(a), str(b)) for a, b in document.get("skeleton") or ())

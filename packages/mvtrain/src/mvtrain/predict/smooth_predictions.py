@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mvgeom.temporary import publish
 from mvgeom.wording import counted
 from mvtrain.model.error_bars import OTHER_UNIT, shared_to_plain
 from mvtrain.predict.recording_tables import RecordingTables
-from mvtrain.predict.records import unfinished_folder
+from mvtrain.predict.records import PARTIAL, unfinished_folder
 from mvtrain.predict.saved_predictions import PredictionFiles, find_all_predictions, load_prediction_cameras
 from mvtrain.predict.smoothed_tables import (
     BLOCK,
@@ -37,7 +37,7 @@ from mvtrain.runtime.checksums import file_checksum
 from mvtrain.runtime.folders import check_new_folder
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 from mvtrain.runtime.locks import locked_folder
-from mvtrain.runtime.messages import describe_cause
+from mvtrain.runtime.messages import describe_cause, error_of_left_out
 
 _OVERLAP = 250
 """Frames before and after a block that are smoothed with it and dropped."""
@@ -296,26 +296,35 @@ def smooth_predictions(sources: Sequence[Path], options: SmoothOptions, console:
     Raises:
         InputError: A recording has no calibration (`no-calibration`) or fewer than two views (`too-few-views`), or is
             smoothed already (`unsupported-file`), `rigid` is given without bones (`missing-argument`), the networks of
-            an ensemble differ in views (`views-differ`), keypoints (`keypoints-differ`) or frames (`frames-differ`),
-            the folder exists (`occupied-folder`); besides, the errors of the tables.
+            an ensemble differ in views (`views-differ`), keypoints (`keypoints-differ`) or frames (`frames-differ`);
+            besides, the errors of the tables. Where others can be smoothed it is `left-out`, after they are written.
+            The folder exists (`occupied-folder`).
         RunInterruptedError: A signal asked to stop; the same command goes on.
     """
-    recordings = find_all_predictions(sources, options.view_names)
+    unreadable: dict[str, InputError] = {}
+    recordings = find_all_predictions(sources, options.view_names, unreadable)
+    number = len(recordings) + len(unreadable)
+    if not recordings:
+        raise error_of_left_out(unreadable, number)
     contents = {
         name: [str(path.resolve()) for files in found for path in files.tables.values()]
         for name, found in recordings.items()
     }
     with _unfinished(options.output, json.dumps(contents)) as folder:
-        smooth_all(recordings, folder, options, console)
+        problems = unreadable | smooth_all(recordings, folder, options, console)
+        if len(problems) == number:
+            raise error_of_left_out(problems, number)
     written = "<session>_3d.csv, <session>_<view>.csv and <session>_kinematics.csv"
-    text = f"wrote {options.output}: {counted(len(recordings), 'recording')}, {written}"
+    text = f"wrote {options.output}: {counted(number - len(problems), 'recording')}, {written}"
     console.print(text, soft_wrap=True, highlight=False, markup=False)
+    if problems:
+        raise error_of_left_out(problems, number)
 
 
 def smooth_all(
     recordings: Mapping[str, Sequence[PredictionFiles]], folder: Path, options: SmoothOptions, console: Console
-) -> None:
-    """Smooth recordings into a folder, but for those that are there already.
+) -> dict[str, InputError]:
+    """Smooth recordings into a folder, but for those that are there already; one that cannot be is left out.
 
     Args:
         recordings: Files of each recording, by session: one for each source that has it.
@@ -323,18 +332,29 @@ def smooth_all(
         options: Options of the command.
         console: Console for the result of every recording.
 
+    Returns:
+        Errors by session of the recordings that were left out.
+
     Raises:
-        InputError: As `smooth_predictions`.
+        InputError: The folder cannot be written (`unwritable-file`), or another process works in it (`busy-folder`).
         RunInterruptedError: A signal asked to stop.
     """
-    # All are checked before the first is smoothed.
-    jobs = [
-        _make_job([one for each in found for one in each.by_network()], _shared_error(found, options), folder, options)
-        for found in recordings.values()
-    ]
+    problems: dict[str, InputError] = {}
     with Interruption() as interruption:
-        for name, job in zip(recordings, jobs, strict=True):
-            summary = smooth_recording(job, interruption)
+        for name, found in recordings.items():
+            networks = [one for each in found for one in each.by_network()]
+            try:
+                job = _make_job(networks, _shared_error(found, options), folder, options)
+                summary = smooth_recording(job, interruption)
+            except InputError as error:
+                if error.code in ("unwritable-file", "busy-folder"):
+                    raise
+                shutil.rmtree(folder / PARTIAL / file_name(name), ignore_errors=True)
+                with suppress(OSError):  # other sessions may be in it
+                    (folder / PARTIAL).rmdir()
+                console.print(f"{name}: left out", soft_wrap=True, highlight=False, markup=False)
+                problems[name] = error
+                continue
             line = "smoothed before, nothing to do" if summary is None else summary.describe()
             console.print(f"{name}: {line}", soft_wrap=True, highlight=False, markup=False)
             if summary is not None and summary.num_frames < FEW_FRAMES:
@@ -344,6 +364,7 @@ def smooth_all(
             if job.frame_rate is None:
                 line = "  the frame rate is unknown: velocities are per frame. Give it with --fps"
                 console.print(line, soft_wrap=True, highlight=False, markup=False)
+    return problems
 
 
 def _shared_error(sources: Sequence[PredictionFiles], options: SmoothOptions) -> SharedError | None:

@@ -15,7 +15,7 @@ import numpy as np
 from mvaug import warp_image
 from mvgeom import CameraGroup, affine
 from mvgeom.errors import InputError
-from mvgeom.files import file_name
+from mvgeom.files import file_name, on_disk
 from mvgeom.tables import read_video_boxes
 from mvgeom.videos import Video, count_frames, read_frames
 from mvtrain.data.batch import Batch, Sample, collate
@@ -38,7 +38,7 @@ def find_boxes(videos: Sequence[Path], folder: Path | None) -> tuple[Path | None
     Raises:
         InputError: Only some views have boxes, or the named folder lacks some.
     """
-    paths = [(folder or video.parent) / file_name(f"{video.stem}_bbox.csv") for video in videos]
+    paths = [on_disk((folder or video.parent) / file_name(f"{video.stem}_bbox.csv")) for video in videos]
     missing = [path for path in paths if not path.is_file()]
     if len(missing) == len(paths) and folder is None:
         return (None,) * len(paths)

@@ -13,7 +13,7 @@ from mvgeom import CameraGroup
 from mvgeom.clock_files import clocks_file, find_clocks
 from mvgeom.clocks import Clocks
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, read_text
+from mvgeom.files import file_name, on_disk, read_text
 from mvgeom.tables import find_delimiter
 from mvgeom.wording import counted
 from mvtrain.project.names import as_posix, frame_of
@@ -212,7 +212,7 @@ def find_calibrations(
         common = root / "calibration.toml"
         by_session: dict[str, Path | None] = {}
         for session in dict.fromkeys(session for session, _ in frames):
-            own = root / "calibrations" / file_name(f"{session}.toml")
+            own = on_disk(root / "calibrations" / file_name(f"{session}.toml"))
             by_session[session] = own if own.is_file() else common if common.is_file() else None
         files = tuple(by_session[session] for session, _ in frames)
     without = dict.fromkeys(session for (session, _), file in zip(frames, files, strict=True) if file is None)
@@ -246,7 +246,7 @@ def session_files(
         by_frame = find_calibrations(root, existing, override)[0]
         files = tuple(file for file, (name, _) in zip(by_frame, existing, strict=True) if name == session)
     else:  # no frame of the table has this file yet
-        own = root / "calibrations" / file_name(f"{session}.toml")
+        own = on_disk(root / "calibrations" / file_name(f"{session}.toml"))
         files = (own,) if own.is_file() else ()
     return tuple(dict.fromkeys(file for file in files if file is not None))
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from mvgeom.errors import InputError
+from mvgeom.files import composed, split_at_file
 
 _TAILS = tuple(
     re.compile(expression, re.IGNORECASE)
@@ -129,7 +130,7 @@ def frame_of(image_name: str, view: str) -> tuple[str, str]:
 
     The session of a folder that does not end in `_<view>` is its whole name, as in projects with one view.
     """
-    path = as_posix(image_name)
+    path = as_posix(composed(image_name))
     return path.parent.name.removesuffix(f"_{view}"), path.name
 
 
@@ -140,7 +141,7 @@ def of_view(stem: str, view: str) -> str:
 
 def names_view(image_name: str, view: str) -> bool:
     """Return True if the image's folder ends in `_<view>`, so that its session can be compared between views."""
-    return as_posix(image_name).parent.name.endswith(f"_{view}")
+    return as_posix(composed(image_name)).parent.name.endswith(f"_{view}")
 
 
 def split_view_paths(texts: Sequence[str]) -> list[tuple[str, Path]]:
@@ -151,7 +152,7 @@ def split_view_paths(texts: Sequence[str]) -> list[tuple[str, Path]]:
     """
     found = []
     for text in texts:
-        name, _, path = text.partition("=")
+        name, path = split_at_file(text)
         if not name or not path:
             raise InputError(
                 f"--view: not NAME=PATH, found {text!r}, expected for example top=path/to/top",
@@ -159,7 +160,7 @@ def split_view_paths(texts: Sequence[str]) -> list[tuple[str, Path]]:
                 option="--view",
                 found=text,
             )
-        found.append((name, Path(path)))
+        found.append((composed(name), Path(path)))
     return found
 
 
@@ -214,11 +215,11 @@ def pattern_rule(template: str, views: Sequence[str] = (), *, need_view: bool = 
             found=template,
         )
     # One expression per view, the longest first, because one view's name may end in another's.
-    alternatives = [f"(?P<view>{re.escape(view)})" for view in sorted(views, key=len, reverse=True)]
+    alternatives = [f"(?P<view>{re.escape(view)})" for view in sorted(map(composed, views), key=len, reverse=True)]
     regexes = [re.compile(_expression(parts, {**_FIELDS, "view": view})) for view in alternatives or [_FIELDS["view"]]]
 
     def split(name: str) -> NameParts | None:
-        match = next((match for regex in regexes if (match := regex.fullmatch(name))), None)
+        match = next((match for regex in regexes if (match := regex.fullmatch(composed(name)))), None)
         if match is None:
             return None
         found = match.groupdict()
@@ -283,6 +284,7 @@ def camera_regex_rule(expression: str) -> NameRule:
                 key="cam_regex",
                 found=expression,
             )
+        name = composed(name)
         match = regex.search(name)
         if match is None or not (match[1] or "").strip():
             return None

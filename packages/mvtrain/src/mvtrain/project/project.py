@@ -12,6 +12,7 @@ import numpy as np
 from mvgeom import CameraGroup, affine
 from mvgeom import project as project_points
 from mvgeom.errors import InputError
+from mvgeom.files import on_disk
 from mvtrain.config import Config
 from mvtrain.project.calibrations import box_mismatches, find_calibrations, load_cameras, size_mismatches
 from mvtrain.project.frame_rows import recover_project
@@ -266,7 +267,7 @@ def project_into_images(project: Project, rows: np.ndarray, points_3d: np.ndarra
 
 def image_path(root: Path, name: str | None) -> Path | None:
     """Return the path of an image that a label table names; None where it names none."""
-    return None if name is None else root / name.replace("\\", "/")  # tables written on Windows
+    return None if name is None else on_disk(root / name.replace("\\", "/"))  # tables written on Windows
 
 
 def _read_points(tables: Sequence[LabelTable], *, uniform: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -78,6 +78,17 @@ def held_out_sessions(pseudo: PseudoLabels, split: Split) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sessions[row] for row in pseudo.rows if sessions[row] in held_out))
 
 
+def held_out_warnings(pseudo: PseudoLabels, split: Split) -> list[str]:
+    """Return the warning about sessions whose errors flatter the network, if there are any."""
+    sessions = held_out_sessions(pseudo, split)
+    if not sessions:
+        return []
+    return [
+        f"pseudo-labels of {', '.join(sessions)}, whose labeled frames are held out: their errors will be those of "
+        "recordings that the network has seen. Leave these sessions out with mvtrain pseudolabel --session"
+    ]
+
+
 def _missing(path: Path, why: str) -> InputError:
     return InputError(
         f"{path} does not exist, {why}. Write all with mvtrain pseudolabel, or set training.pseudo_share: 0",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mvgeom.errors import InputError
-from mvgeom.files import file_name, list_files
+from mvgeom.files import composed, file_name, list_files, on_disk
 from mvgeom.tables import read_labeled_boxes
 from mvgeom.wording import counted
 from mvtrain.config import DataConfig
@@ -56,13 +56,14 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
                 key="data.csv_file",
                 path=root,
             )
-    for name in names:
-        if not (root / name).is_file():
+    paths = tuple(on_disk(root / name) for name in names)
+    for name, path in zip(names, paths, strict=True):
+        if not path.is_file():
             raise InputError(
                 f"label table {name} does not exist in {root}; CSV files there: {', '.join(present) or 'none'}",
                 code="missing-file",
                 key="data.csv_file" if data.csv_file is not None else "data.view_names",
-                path=root / name,
+                path=path,
             )
     views = data.view_names or tuple(_view_of(name) for name in names)
     if data.view_names is None and data.csv_file is not None and len(data.csv_file) == 1:
@@ -83,7 +84,7 @@ def find_tables(root: Path, data: DataConfig) -> tuple[tuple[str, ...], tuple[Pa
             key="data.view_names",
             name=reserved[0],
         )
-    return views, tuple(root / name for name in names)
+    return views, paths
 
 
 def read_tables(
@@ -164,7 +165,7 @@ def _has_ending(table_name: str, others: Sequence[str]) -> bool:
 
 
 def _view_of(table_name: str) -> str:
-    stem = Path(table_name).stem
+    stem = composed(Path(table_name).stem)
     return stem.removeprefix(_PREFIX) if stem.startswith(_PREFIX) else stem.rsplit("_", 1)[-1]
 
 
@@ -269,7 +270,7 @@ def read_labeled_rows(root: Path, data: DataConfig) -> LabeledRows:
     if data.bbox_file is None:
         return LabeledRows(view_names=view_names, tables=tables, boxes=None, warnings=warnings)
     boxes = np.stack(
-        [_read_boxes(root / name, table) for name, table in zip(data.bbox_file, tables, strict=True)], axis=1
+        [_read_boxes(on_disk(root / name), table) for name, table in zip(data.bbox_file, tables, strict=True)], axis=1
     )
     named = np.array([[name is not None for name in table.image_names] for table in tables]).T
     without = named & np.isnan(boxes).any(axis=-1)

@@ -169,6 +169,8 @@ def find_film_sessions(config: Config, rows: FrameRows, options: FramesOptions, 
     known = {session.name: session for session in found.complete}
     for incomplete in found.incomplete:
         console.print(f"left out: {incomplete.problem}", soft_wrap=True)
+    if note := found.ignored_note():
+        console.print(f"left out: {note}", soft_wrap=True)
     for name in options.sessions:
         if name not in known:
             raise InputError(

@@ -92,13 +92,28 @@ def pseudolabel(config: Config, source: Path, options: PseudolabelOptions, conso
     Raises:
         InputError: The project cannot be read; the predictions are of other views (`views-differ`) or keypoints
             (`keypoints-differ`), or have no 3D (`no-calibration`); a session is not among them (`unknown-choice`), a
-            video is gone (`missing-file`), or no frame is known well enough (`no-labels`).
+            video is gone (`missing-file`), or no frame is known well enough (`no-labels`). Of several sessions that are
+            not named, those with such a fault are left out with a line.
     """
     rows = read_frame_rows(config)
     crops = Crops.from_config(config)
-    recordings = _find(source, rows, options)
+    unreadable: dict[str, InputError] = {}
+    recordings = _find(source, rows, options, unreadable)
+    if not recordings:
+        raise next(iter(unreadable.values()))
+    for error in () if options.sessions else unreadable.values():
+        console.print(f"left out: {error}", soft_wrap=True)
     with adding_frames(rows.root):
-        sessions = [_project(config, crops, files, smooth, rows, options, console) for files, smooth in recordings]
+        sessions: list[ProjectedSession] = []
+        problems: list[InputError] = []
+        for files, smooth in recordings:
+            try:
+                sessions.append(_project(config, crops, files, smooth, rows, options, console))
+            except InputError as error:
+                problems.append(error)
+                if options.sessions or len(problems) == len(recordings):
+                    raise problems[0] from None
+                console.print(f"left out: {error}", soft_wrap=True)
         shares = share_frames(options.num_frames, len(sessions))
         taken = [take_frames(session.worth, share) for session, share in zip(sessions, shares, strict=True)]
         _print_choice(sessions, taken, console)
@@ -151,19 +166,30 @@ def take_frames(worth: np.ndarray, number: int) -> np.ndarray:
 
 
 def _find(
-    source: Path, rows: FrameRows, options: PseudolabelOptions
+    source: Path, rows: FrameRows, options: PseudolabelOptions, problems: dict[str, InputError]
 ) -> list[tuple[PredictionFiles, PredictionFiles | None]]:
-    """Find the predictions and their smoothed tables, and check that they are of the project's views and sessions."""
+    """Find the predictions and their smoothed tables, and check that they are of the project's views and sessions.
+
+    Errors of those that cannot be read are added to the problems.
+    """
     folder = source / "video_preds" if (source / "video_preds").is_dir() else source
-    found = {files.session: files for files in find_predictions(folder)}
+    found = {files.session: files for files in find_predictions(folder, problems=problems)}
     beside = options.smoothed or folder / _SMOOTHED
-    smoothed = {files.session: files for files in find_predictions(beside)} if beside.exists() else {}
-    known = [name for name in found if name in smoothed] if smoothed else list(found)
+    smoothed = {}
+    known = list(found)
+    if beside.exists():
+        smoothed = {files.session: files for files in find_predictions(beside, problems=problems)}
+        known = [name for name in found if name in smoothed]
+        for name in found:
+            if name not in smoothed and name not in problems:
+                text = f"session {name!r}: not among the smoothed recordings of {beside}. Smooth it, too"
+                problems[name] = InputError(text, code="missing-file", path=beside, session=name)
     for name in options.sessions:
+        if name in problems:
+            raise problems[name]
         if name not in known:
             raise InputError(
-                f"--session {name}: no such session was predicted{' and smoothed' if smoothed else ''}, found "
-                f"{', '.join(known) or 'none'}",
+                f"--session {name}: no such session was predicted, found {', '.join(known) or 'none'}",
                 code="unknown-choice",
                 option="--session",
                 found=name,

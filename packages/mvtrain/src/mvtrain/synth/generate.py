@@ -21,6 +21,7 @@ from mvgeom.files import file_name
 from mvgeom.tables import write_labeled_boxes, write_video_boxes
 from mvgeom.wording import counted
 from mvtrain.config import Config
+from mvtrain.config.keys import as_whole
 from mvtrain.config.recommended import write_project_config
 from mvtrain.drawing.video_files import written_video
 from mvtrain.project.label_tables import image_name, write_labels, write_points_3d
@@ -231,7 +232,7 @@ def generate_if_missing(config: Config, console: Console) -> None:
             hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
             raise InputError(f"unknown key data.synthetic.{key}{hint}", code="bad-key", key=f"data.synthetic.{key}")
     try:
-        spec = SyntheticSpec(**data.synthetic)
+        spec = SyntheticSpec(**{key: as_whole(value) for key, value in data.synthetic.items()})
     except InputError as error:
         raise error.prefixed("data.synthetic: ", key=f"data.synthetic.{error.argument}") from error
     console.print(

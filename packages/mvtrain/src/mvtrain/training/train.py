@@ -24,7 +24,7 @@ from mvtrain.config.plugins import remember_plugins
 from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.labels_3d import calibration_warnings, check_calibration
 from mvtrain.project.project import Project, read_project
-from mvtrain.project.pseudo_labels import PseudoLabels, held_out_sessions, read_pseudo_labels
+from mvtrain.project.pseudo_labels import PseudoLabels, held_out_warnings, read_pseudo_labels
 from mvtrain.project.splits import Split, split_frames, write_split
 from mvtrain.runtime.folders import (
     ENSEMBLE_CONFIG,
@@ -113,7 +113,7 @@ def train(
         check(config, project, console)
     split = split_frames(project, config)
     pseudo = read_pseudo_labels(config, project)
-    for warning in () if pseudo is None else (*pseudo.warnings, *_held_out_warning(pseudo, split)):
+    for warning in () if pseudo is None else (*pseudo.warnings, *held_out_warnings(pseudo, split)):
         _warn(console, warning)
     return _train(config, project, split, run_dir, console, pseudo=pseudo, resume=resume, dry_run=dry_run)
 
@@ -236,17 +236,6 @@ def _never_labeled(project: Project, split: Split) -> list[str]:
     return [
         f"no training frame has a visible label of {', '.join(names)}: predictions of it are no more than a guess, "
         "whatever their likelihood. Label it, or remove it from the label tables"
-    ]
-
-
-def _held_out_warning(pseudo: PseudoLabels, split: Split) -> list[str]:
-    """Return the warning about sessions whose errors flatter the network, if there are any."""
-    sessions = held_out_sessions(pseudo, split)
-    if not sessions:
-        return []
-    return [
-        f"pseudo-labels of {', '.join(sessions)}, whose labeled frames are held out: their errors will be those of "
-        "recordings that the network has seen. Leave these sessions out with mvtrain pseudolabel --session"
     ]
 
 
