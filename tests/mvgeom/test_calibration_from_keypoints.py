@@ -188,6 +188,21 @@ def test_one_moving_point_and_two_cameras() -> None:
     assert len(found.pairs) == 1
 
 
+@pytest.mark.parametrize("num_keypoints", [1, 2, 3])
+def test_deviations_hold_for_few_keypoints_whose_errors_last(num_keypoints: int) -> None:
+    """The errors of one point have no groups by keypoint, only stretches of time."""
+    truth = arc_of_cameras(2, step_deg=50)
+    ratios = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        points = keypoints(truth, noise=0.3, frames=200, seed=seed)[:, :, :num_keypoints]
+        points += np.repeat(rng.normal(size=(20, *points.shape[1:])), 10, axis=0)
+        found = solve(truth, points, keypoint_names=NAMES[:num_keypoints])
+        angle, _ = differences(found.cameras, truth)
+        ratios.append(angle / np.linalg.norm(found.deviations.rotation_deg[1]))
+    assert 0.2 < np.sqrt(np.square(ratios).mean()) < 2
+
+
 def on_a_plane(cameras: CameraGroup) -> np.ndarray:
     rng = np.random.default_rng(0)
     world = rng.uniform(-0.4, 0.4, (60, 5, 3)) * [1, 0, 1] + [0, 0.1, 0]

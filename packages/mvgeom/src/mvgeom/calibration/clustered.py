@@ -22,7 +22,8 @@ def clustered_covariance(
     A detector errs alike in neighboring frames, and puts a keypoint of one view beside that of another view in all
     frames. Observations are therefore grouped twice, into stretches of time and by keypoint; the sums of their
     gradients over groups take the place of the assumed variance (sandwich estimator, clustered in two ways: Cameron,
-    Gelbach and Miller 2011). The curvature of the robust loss is accounted for on average.
+    Gelbach and Miller 2011). A way with fewer than three groups is left out. The curvature of the robust loss is
+    accounted for on average.
 
     Args:
         solution: Adjusted cameras and points.
@@ -46,9 +47,13 @@ def clustered_covariance(
 
     order = np.unique(frame, return_inverse=True)[1]
     stretch = order * min(_NUM_STRETCHES, int(order.max()) + 1) // (int(order.max()) + 1)
-    meat = _by_group(gradients, stretch) + _by_group(gradients, keypoint)
     both = np.unique(np.stack([stretch, keypoint], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-    meat -= _by_group(gradients, both)
+    groupings = [each for each in (stretch, keypoint) if len(np.unique(each)) >= _MIN_CLUSTERS]
+    if len(groupings) == 2:
+        meat = _by_group(gradients, stretch) + _by_group(gradients, keypoint) - _by_group(gradients, both)
+    else:
+        # Of one keypoint, as of a lamp, groups of both kinds are stretches, and their difference would be nothing.
+        meat = _by_group(gradients, groupings[0] if groupings else np.arange(len(gradients)))
     values, vectors = np.linalg.eigh(meat)
     meat = (vectors * np.maximum(values, 0)) @ vectors.T
     bread = solution.covariance.reshape(len(meat), -1) * _flatness(linear.residuals, views, weight, loss, loss_scale)
@@ -56,12 +61,9 @@ def clustered_covariance(
 
 
 def _by_group(gradients: Floats, group: Ints) -> Floats:
-    """Return the sum of outer products of the groups' gradients; zeros for too few groups."""
+    """Return the sum of outer products of the groups' gradients."""
     names, places = np.unique(group, return_inverse=True)
-    size = gradients.shape[1]
-    if len(names) < _MIN_CLUSTERS:
-        return np.zeros((size, size))
-    sums = np.zeros((len(names), size))
+    sums = np.zeros((len(names), gradients.shape[1]))
     np.add.at(sums, places, gradients)
     return np.asarray(sums.T @ sums) * len(names) / (len(names) - 1)
 
