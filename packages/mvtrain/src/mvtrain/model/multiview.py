@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from mvgeom.errors import InputError
 from mvgeom.wording import counted
 from mvtrain.model.head import CovarianceHead, HeatmapHead
+from mvtrain.model.linear import OneDNNLinear, onednn_is_faster
 
 Attention = Literal["joint", "per_view"]
 
@@ -70,6 +71,8 @@ class MultiviewTransformer(nn.Module):
             for block in backbone.blocks:
                 attention_layer: Any = block.attn
                 attention_layer.num_prefix_tokens = backbone.num_prefix_tokens * views_in_sequence
+        if onednn_is_faster():
+            OneDNNLinear.replace(self)
 
     def forward(
         self,
