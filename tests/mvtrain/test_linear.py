@@ -13,9 +13,9 @@ with_onednn = pytest.mark.skipif(
 )
 
 
-def layer_of(**options) -> OneDNNLinear:
+def layer_of(num_outputs: int = 40, **options) -> OneDNNLinear:
     torch.manual_seed(0)
-    return OneDNNLinear(24, 40, **options)
+    return OneDNNLinear(24, num_outputs, **options)
 
 
 def is_by_onednn(outputs: Tensor) -> bool:
@@ -34,10 +34,13 @@ def reordered(tensor: Tensor, order: str) -> Tensor:
 @with_onednn
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("order", ["rows", "columns", "every other"])
+@pytest.mark.parametrize("num_outputs", [16, 40])
 @pytest.mark.parametrize("shape", [(7,), (1,), (0,), (2, 5), (2, 0), (2, 3, 4)])
-def test_outputs_and_gradients_are_those_of_float64(shape: tuple[int, ...], order: str, bias: bool) -> None:
-    layer = layer_of(bias=bias)
-    inputs, factors = torch.randn(*shape, 24), torch.randn(*shape, 40)
+def test_outputs_and_gradients_are_those_of_float64(
+    shape: tuple[int, ...], num_outputs: int, order: str, bias: bool
+) -> None:
+    layer = layer_of(num_outputs, bias=bias)
+    inputs, factors = torch.randn(*shape, 24), torch.randn(*shape, num_outputs)
     results = []
     for own, dtype in ((layer, torch.float32), (copy.deepcopy(layer).double(), torch.float64)):
         own_inputs = reordered(inputs.to(dtype), order).requires_grad_()
@@ -52,11 +55,15 @@ def test_outputs_and_gradients_are_those_of_float64(shape: tuple[int, ...], orde
 @with_onednn
 def test_gradients_are_made_of_what_is_learned_only() -> None:
     layer, inputs = layer_of(), torch.randn(5, 24)
-    layer(inputs).sum().backward()
+    with torch.profiler.profile() as forward_and_weight:
+        layer(inputs).sum().backward()
     assert inputs.grad is None
     layer.zero_grad()
     layer.requires_grad_(False)
-    layer(inputs.requires_grad_()).sum().backward()
+    with torch.profiler.profile() as forward_and_inputs:
+        layer(inputs.requires_grad_()).sum().backward()
+    for profiled in (forward_and_weight, forward_and_inputs):
+        assert sum(event.name == "mkldnn::_linear_pointwise" for event in profiled.events()) == 2
     assert layer.weight.grad is None
     assert layer.bias.grad is None
     torch.testing.assert_close(inputs.grad, layer.weight.sum(0).expand(5, -1))
@@ -110,6 +117,29 @@ def test_a_model_learns_the_same_by_either_library(gradient_checkpointing: bool)
         assert actual.grad is not None
         difference = (actual.grad - expected.grad).abs().max()
         assert difference <= 1e-4 * expected.grad.abs().max() + 1e-6, name
+
+
+def test_replacing_leaves_layers_of_other_classes_alone() -> None:
+    # This one's forward is not called: the attention takes its weights.
+    attention = nn.MultiheadAttention(8, 2)
+    own = type(attention.out_proj)
+    module = nn.Sequential(nn.Linear(8, 8), attention)
+    weight = module[0].weight
+    OneDNNLinear.replace(module)
+    assert type(module[0]) is OneDNNLinear
+    assert module[0].weight is weight
+    assert type(attention.out_proj) is own
+
+
+def test_models_have_the_faster_layers() -> None:
+    model = MultiviewTransformer(
+        build_backbone("vit_tiny_patch16_224", arguments={"depth": 1, "embed_dim": 48, "num_heads": 3}),
+        num_views=2,
+        num_keypoints=3,
+    )
+    expected = OneDNNLinear if onednn_is_faster() else nn.Linear
+    assert type(model.head.expand) is expected
+    assert type(model.backbone.blocks[0].mlp.fc1) is expected
 
 
 @pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this build of torch has no MKL")
