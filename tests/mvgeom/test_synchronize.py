@@ -8,8 +8,9 @@ import pytest
 from helpers.boards import arc_of_cameras
 from helpers.errors import raises_input
 from helpers.unsynchronized import irregular, periodic, record
-from mvgeom import CameraGroup
+from mvgeom import CameraGroup, undistort
 from mvgeom.calibration import Synchronization, synchronize
+from mvgeom.calibration.clock_fit import fit_clocks
 from mvgeom.calibration.smooth_tracks import resample
 from mvgeom.calibration.synchronize import LONGEST_OFFSET
 
@@ -81,6 +82,27 @@ def test_frames_that_were_lost_half_way_are_no_offset(lost: int) -> None:
     found = find(points)
     assert {each.code for each in found.findings if each.cameras == (CAMERAS.names[1],)} == {"offset_undetermined"}
     assert found.clocks is None
+
+
+@pytest.mark.parametrize("seed", [0, 2, 5, 6, 7])
+def test_a_subject_that_rests_and_moves_once_tells_the_offset_and_no_drift(seed: int) -> None:
+    """A line of drift may turn about the short motion without losing any agreement."""
+    walk = irregular(seed, 600)
+    late = np.array([0.0, *np.random.default_rng(seed).uniform(-15, 15, 2)])
+    points = record(CAMERAS, lambda times: walk(np.clip(times, 350, 470)), 600, late=late, noise=1.0, seed=seed)
+    found = synchronize(CAMERAS, points, frame_rate=60)
+    assert found.findings == ()
+    assert found.offset == pytest.approx(late, abs=0.1)
+    assert (found.drift == 0).all()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_few_stretches_make_no_deviation_smaller_than_that_of_independent_errors(seed: int) -> None:
+    cameras = arc_of_cameras(6, step_deg=15)
+    points = record(cameras, irregular(seed, 60), 60, late=[0.0] * 6, noise=1.0)
+    tracks, zero = np.asarray(undistort(points, cameras)), np.zeros(6)
+    found = fit_clocks(cameras, tracks, zero, zero, lag=12, drifts=False)
+    assert (np.sqrt(found.covariance[1:, 0, 0]) > 0.003).all()
 
 
 @pytest.mark.parametrize("seed", [1, 8, 9])

@@ -50,7 +50,7 @@ def find_uncertain_clocks(
         offset, deviation = float(offsets[view]), float(deviations[view])
         facts = {"offset": offset, "offset_std": deviation}
         if view in unsolved:
-            found = placed.get(view, Offset((0.0, 0.0), 0.0, "few"))
+            found = placed.get(view, Offset((0.0, 0.0), 0.0, "few", (0.0, 0.0)))
             certainty = float(np.nan_to_num(found.certainty, posinf=0.0))
             text = f"{where} cannot be determined: {_reason(found, certainty, longest)}"
             findings.append(error("offset_undetermined", [name], text, certainty=certainty, rival=found.rival))

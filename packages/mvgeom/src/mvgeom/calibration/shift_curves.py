@@ -34,6 +34,9 @@ _MIN_OVERLAP = 0.4
 _CERTAIN = 5.0
 """Agreement, in standard deviations of chance, that the motion of the subject must reach; noise reaches 3 to 4."""
 
+_CERTAIN_DRIFT = 4.0
+"""Agreement, in standard deviations of chance, that an offset gains by a drift."""
+
 _HIGHEST_CORRELATION = 0.99
 
 _SAME_FRAMES = 4
@@ -74,14 +77,21 @@ class Offset(NamedTuple):
         line: Frames that the camera is late at the start and at the end of the recording.
         certainty: Agreement at the offset in standard deviations of chance.
         problem: Reason why nothing can be told; None where the offset is determined.
-        rival: Other offset, relative to `line`, that fits about as well, where the problem is `ambiguous`; frames
-            from start to end, where it is `wandering`.
+        sure: The line without a drift that chance explains, from which an adjustment starts.
+        rival: Other offset, relative to `line`, that fits about as well, where the problem is `ambiguous`; frames by
+            which the offset changes over the recording, where it is `wandering`.
     """
 
     line: Line
     certainty: float
     problem: Literal["few", "still", "ambiguous", "limit", "wandering"] | None
+    sure: Line
     rival: int = 0
+
+    def since(self, origin: Line) -> Offset:
+        """Return the offset relative to a line."""
+        line, sure = ((start - origin[0], end - origin[1]) for start, end in (self.line, self.sure))
+        return self._replace(line=line, sure=sure)
 
 
 def shift_curves(geometry: PairGeometry, one: Floats, other: Floats, lag: int, longest: int) -> Curves | None:
@@ -177,18 +187,18 @@ def find_offset_line(curves: Curves, max_drift: float) -> Offset:
     even = np.arange(len(curves.place)) % 2 == 0
     halves = [_part(curves, even), _part(curves, ~even)]
     if any(not half.points.any() for half in halves):
-        return Offset(line, 0.0, "few")
+        return Offset(line, 0.0, "few", line)
     lines = [_highest_line(half, max_drift) for half in halves]
-    certainty = _certainty(curves, line)
+    certainty, sure = _certainty(curves, line), _without_chance(curves, line)
     apart = float(np.abs(np.subtract(lines[0], lines[1])).max())
     if certainty < _CERTAIN or apart > _SAME_FRAMES:
-        return Offset(line, certainty, "still")
+        return Offset(line, certainty, "still", sure)
     rival = _rival(curves, line)
     if rival is not None:
-        return Offset(line, certainty, "ambiguous", rival)
+        return Offset(line, certainty, "ambiguous", sure, rival)
     if max(map(abs, line)) >= curves.shifts[-1]:
-        return Offset(line, certainty, "limit")
-    return Offset(line, certainty, None)
+        return Offset(line, certainty, "limit", sure)
+    return Offset(line, certainty, None, sure)
 
 
 def _clipped(changes: Floats, both: np.ndarray) -> Floats:
@@ -249,14 +259,30 @@ def _highest_line(curves: Curves, max_drift: float) -> Line:
     """Return the straight line along which the agreement is highest; one without drift wins over equal ones."""
     best, highest = (0.0, 0.0), -np.inf
     for change in sorted(range(-int(max_drift), int(max_drift) + 1), key=abs):
-        mean = _mean(_along(curves, (-change / 2, change / 2), curves.shifts))
-        if not np.isfinite(mean).any():
-            continue
-        place = int(np.nanargmax(mean))
-        if mean[place] > highest + 1e-9:
-            shift = float(curves.shifts[place])
-            best, highest = (shift - change / 2, shift + change / 2), float(mean[place])
+        line, agreement = _highest_of(curves, change)
+        if agreement > highest + 1e-9:
+            best, highest = line, agreement
     return best
+
+
+def _without_chance(curves: Curves, line: Line) -> Line:
+    """Return the line, or the best one without drift if chance explains what the drift gains.
+
+    Where a subject rests and moves once, the motion tells the offset then, and chance alone would tell the drift.
+    """
+    level, agreement = _highest_of(curves, 0)
+    gain = _highest_of(curves, line[1] - line[0])[1] - agreement
+    return level if gain < _CERTAIN_DRIFT * np.sqrt(max(curves.variance, 0.0)) else line
+
+
+def _highest_of(curves: Curves, change: float) -> tuple[Line, float]:
+    """Return the best line of those whose offset changes by so many frames over the recording, and its agreement."""
+    mean = _mean(_along(curves, (-change / 2, change / 2), curves.shifts))
+    if not np.isfinite(mean).any():
+        return (0.0, 0.0), -np.inf
+    place = int(np.nanargmax(mean))
+    shift = float(curves.shifts[place])
+    return (shift - change / 2, shift + change / 2), float(mean[place])
 
 
 def _certainty(curves: Curves, line: Line) -> float:

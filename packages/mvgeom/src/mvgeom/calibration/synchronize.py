@@ -40,8 +40,11 @@ _OTHER_LAGS = (2, 4)
 _KNOWN_DRIFT = 1 / 250
 """Drifts are estimated in recordings of 250 frames or more; usual clocks gain less than 0.1 frames in fewer."""
 
+_SURE_DRIFT = 8.0
+"""Standard deviations from which on a drift counts; those of slow motion are too small."""
+
 _DRIFTS = 5.0
-"""Standard deviations by which a drift must differ from 0 in order to count."""
+"""Standard deviations beyond which there is no room for a drift, and up to which two parts state one offset."""
 
 _SMALLEST_DRIFT = 0.2
 """Frames over the recording that a drift must make in order to count."""
@@ -94,7 +97,7 @@ def synchronize(
        (`find_offset_line` tests whether it tells the offset).
     2. All clocks are adjusted together to the epipolar residuals of all pairs, with keypoints smoothed over a frame.
     3. The adjustment is repeated over two and four times the lag. What differs is due to errors of the calibration and
-       of the detector, and is added to the standard deviations. A drift counts if it differs from 0 by five standard
+       of the detector, and is added to the standard deviations. A drift counts if it differs from 0 by eight standard
        deviations, in recordings of 250 frames or more.
 
     Args:
@@ -126,8 +129,11 @@ def synchronize(
     tracks = np.asarray(undistort(without_spikes(points[:, order]), chosen))
     longest = max(1, min(longest, len(points) // 3))
     lag, placed = _place(chosen, tracks, longest)
-    result, gain = _fitted(chosen, tracks, lag, placed)
-    placed = _without_wandering(placed, result.drift, gain)
+    result, jump = _fitted(chosen, tracks, lag, placed)
+    placed = {
+        view: each._replace(problem="wandering", rival=round(jump[view])) if abs(jump[view]) > _WANDERING else each
+        for view, each in placed.items()
+    }
     findings = find_uncertain_clocks(chosen.names, result.offset, result.offset_std, result.drift, placed, longest)
     back = np.argsort(order)
     values = {field: getattr(result, field)[back] for field in _Fitted.__annotations__}
@@ -174,7 +180,7 @@ def _grow(
     Returns:
         Offsets by camera, relative to that of camera 0 if it is placed; cameras that share no keypoints are left out.
     """
-    origin = Offset((0.0, 0.0), np.inf, None)
+    origin = Offset((0.0, 0.0), np.inf, None, (0.0, 0.0))
     pairs = {pair: find_offset_line(each, max_drift) for pair, each in curves.items() if pair[0] < pair[1]}
     if not pairs:
         return {}
@@ -186,38 +192,18 @@ def _grow(
             others = [other for other in placed if placed[other].problem is None and (other, view) in curves]
             if others:
                 chosen = [curves[other, view] for other in others]
-                pooled = pool(chosen, [placed[other].line for other in others], 2 * longest)
+                pooled = pool(chosen, [placed[other].sure for other in others], 2 * longest)
                 candidates[view] = find_offset_line(pooled, max_drift)
         if not candidates:
             break
         view = max(candidates, key=lambda each: (candidates[each].problem is None, candidates[each].certainty))
         placed[view] = candidates[view]
-    start, end = placed[0].line if 0 in placed else (0.0, 0.0)
-    result = {view: each._replace(line=(each.line[0] - start, each.line[1] - end)) for view, each in placed.items()}
+    zero = placed[0].sure if 0 in placed else (0.0, 0.0)
+    result = {view: each.since(zero) for view, each in placed.items()}
     if 0 in result:
         for view, each in result.items():
             if each.problem is None and max(map(abs, each.line)) > longest:
                 result[view] = each._replace(problem="limit")
-    return result
-
-
-def _without_wandering(placed: Mapping[int, Offset], drift: Floats, gain: Floats) -> dict[int, Offset]:
-    """Mark the cameras that were placed at another offset at the start than at the end, but have no drift.
-
-    Of slow motion, offsets by whole frames differ by chance. They do not count where the adjustment, which is far more
-    precise, leaves no room for them.
-
-    Args:
-        placed: Offsets by whole frames, by camera.
-        drift: (V,) drifts that count; 0 for the others.
-        gain: (V,) frames over the recording that a drift makes at most, by the adjustment; NaN if unknown.
-    """
-    result = dict(placed)
-    for view, each in placed.items():
-        change = each.line[1] - each.line[0]
-        excluded = gain[view] < _WANDERING
-        if each.problem is None and drift[view] == 0 and abs(change) > _WANDERING and not excluded:
-            result[view] = each._replace(problem="wandering", rival=round(change))
     return result
 
 
@@ -237,15 +223,15 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
     """Adjust the clocks of the cameras whose offsets are known by whole frames, camera 0 among them.
 
     Returns:
-        The clocks, and the frames (V,) that a drift makes over the recording at most, see `_without_wandering`.
+        The clocks, and the frames (V,) by which offsets change over the recording without a drift that counts.
     """
     num_views, num_frames = len(cams), len(tracks)
     nothing = np.full(num_views, np.nan)
     known = sorted(view for view, each in placed.items() if each.problem is None)
     if len(known) < 2 or known[0] != 0:
-        return _Fitted(**{field: nothing.copy() for field in _Fitted.__annotations__}), nothing
+        return _Fitted(**{field: nothing.copy() for field in _Fitted.__annotations__}), np.zeros(num_views)
     group, own = cams.select([cams.names[view] for view in known]), tracks[:, known]
-    start, end = (np.array([placed[view].line[side] for view in known]) for side in (0, 1))
+    start, end = (np.array([placed[view].sure[side] for view in known]) for side in (0, 1))
 
     def fit(start: Floats, end: Floats, *, drifts: bool) -> tuple[ClockFit, Floats]:
         """Return the clocks, and standard deviations (V, 2) of offset and drift with the difference over lags."""
@@ -255,15 +241,22 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
         spread = np.mean([(np.stack(each[:2]) - np.stack(found[:2])) ** 2 for each in others], axis=0).T
         return found, np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2) + spread)
 
-    drifts, gain = np.zeros(len(known), dtype=bool), nothing.copy()
+    drifts, gain = np.zeros(len(known), dtype=bool), np.full(len(known), np.inf)
     if _KNOWN_DRIFT * num_frames >= 1:
         found, deviation = fit(start, end, drifts=True)
-        least = np.maximum(_DRIFTS * deviation[:, 1], _SMALLEST_DRIFT / num_frames)
-        gain[known] = (np.abs(found.drift) + _DRIFTS * deviation[:, 1]) * (num_frames - 1)
+        least = np.maximum(_SURE_DRIFT * deviation[:, 1], _SMALLEST_DRIFT / num_frames)
+        gain = (np.abs(found.drift) + _DRIFTS * deviation[:, 1]) * (num_frames - 1)
         drifts = (np.abs(found.drift) > least) & (np.abs(found.drift) < _MAX_DRIFT)
     if not drifts.any():
         middle = (start + end) / 2
         found, deviation = fit(middle, middle, drifts=False)
+    jump = np.zeros(num_views)
+    span = (found.told[2] - found.told[0]) / num_frames
+    # What lines by whole frames change where the subject moves; elsewhere chance turns them.
+    turned = span * np.array([placed[view].line[1] - placed[view].line[0] for view in known])
+    both = np.stack([turned, _jumps(group, own, found, lag)])
+    larger = np.take_along_axis(both, np.abs(both).argmax(axis=0)[None], axis=0)[0]
+    jump[known] = np.where((found.drift == 0) & (gain >= _WANDERING), larger, 0.0)
     before = fit_clocks(group, own, 0 * start, 0 * start, lag=lag, drifts=False, max_steps=0)
     values = {
         "offset": found.offset,
@@ -276,4 +269,18 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
     result = {field: nothing.copy() for field in values}
     for field, value in values.items():
         result[field][known] = value
-    return _Fitted(**result), gain
+    return _Fitted(**result), jump
+
+
+def _jumps(cams: CameraGroup, tracks: Floats, whole: ClockFit, lag: int) -> Floats:
+    """Return the frames (V,) by which offsets change between two parts that tell equally much; 0 if by chance.
+
+    Lost frames make an offset jump. Halves of equal length would not do: in one of them a subject may rest.
+    """
+    parts = tracks[: whole.told[1]], tracks[whole.told[1] :]
+    if min(map(len, parts)) <= lag:
+        return np.zeros(len(cams))
+    early, late = (fit_clocks(cams, part, whole.offset, whole.offset, lag=lag, drifts=False) for part in parts)
+    jump = late.offset - early.offset
+    deviation = np.sqrt(early.covariance[:, 0, 0] + late.covariance[:, 0, 0])
+    return np.where(np.abs(jump) > _DRIFTS * deviation, jump, 0.0)
