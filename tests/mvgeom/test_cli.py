@@ -323,7 +323,7 @@ def test_triangulate_exact_points(calibration: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["tables", "run=3"])
-@pytest.mark.parametrize("name", ["cam=1", "=", "a=b=c", "te\u0301"])
+@pytest.mark.parametrize("name", ["cam=1", "=", "a=b=c", "cafe\u0301"])
 def test_any_name_of_a_camera_is_one_on_the_command_line(
     name: str, folder: str, calibration: Path, tmp_path: Path
 ) -> None:
