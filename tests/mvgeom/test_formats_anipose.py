@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.boards import arc_of_cameras
 from helpers.errors import raises_input
-from helpers.rigs import ring
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
@@ -96,7 +96,7 @@ def test_not_toml_says_the_line(tmp_path: Path) -> None:
 def test_a_file_that_was_cut_off_within_a_camera_is_an_error(file_format: str, tmp_path: Path) -> None:
     """But for a cut before the pose, at the end of a line: cameras without one are left out with a warning."""
     path = tmp_path / "whole.toml"
-    rig = ring(3)
+    rig = arc_of_cameras(3, distortion=(-0.1, 0.02, 0.001, 0.0))
     rig.save(path, file_format=file_format)
     text = path.read_text()
     read = {}
