@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 def onednn_is_faster() -> bool:
     """Return True if oneDNN multiplies matrices of float32 faster than the library that torch takes for them, MKL.
 
-    MKL uses AVX-512 on Intel's processors only; oneDNN uses it wherever there is any, at twice the speed. With AVX2 both
-    are alike, but for the bias, which `_linear_pointwise` does not copy.
+    MKL uses AVX-512 on Intel's processors only; oneDNN uses it wherever there is any, at twice the speed. With AVX2
+    both are alike, but for the bias, which `_linear_pointwise` does not copy.
     """
     if not (torch.backends.mkl.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return False
