@@ -128,6 +128,14 @@ def test_few_corners_do_not_lead_the_lens_astray(num_boards: int, seed: int) -> 
     assert not any(each.code in TIME_CODES for each in found.findings)
 
 
+@pytest.mark.parametrize(("num_boards", "seed"), [(6, 2), (6, 51), (8, 52)])
+def test_the_penalty_does_not_end_where_a_lens_would_turn_back_without_it(num_boards: int, seed: int) -> None:
+    truth = arc_of_cameras(2, distortion=(-0.22, 0.06, 0.0005, -0.0005, -0.006))
+    points = film(truth, num_boards, noise=0.2, spread=0.3, seed=seed).points
+    found = calibrate(detections(truth, few_corners_of_each(points, seed)))
+    assert image_without_ray(found.cameras).max() == 0
+
+
 @pytest.mark.parametrize(("num_boards", "seed"), [(5, 61), (5, 73), (6, 51)])
 def test_boards_of_few_corners_are_tried_again_in_the_adjusted_rig(num_boards: int, seed: int) -> None:
     truth = arc_of_cameras(2, distortion=(-0.22, 0.06, 0.0005, -0.0005, -0.006))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from helpers.boards import arc_of_cameras
 from helpers.errors import raises_input
@@ -92,6 +93,18 @@ def test_a_subject_that_rests_and_moves_once_tells_the_offset_and_no_drift(seed:
     points = record(CAMERAS, lambda times: walk(np.clip(times, 350, 470)), 600, late=late, noise=1.0, seed=seed)
     found = synchronize(CAMERAS, points, frame_rate=60)
     assert found.findings == ()
+    assert found.offset == pytest.approx(late, abs=0.1)
+    assert (found.drift == 0).all()
+
+
+@pytest.mark.parametrize("seed", [1, 9])
+def test_the_adjustment_starts_without_a_drift_that_chance_explains(seed: int) -> None:
+    """A detector that wanders while the subject rests turns the line about the one motion by several frames."""
+    walk = irregular(seed, 1000)
+    late = np.array([0.0, *np.random.default_rng(seed).uniform(-15, 15, 2)])
+    points = record(CAMERAS, lambda times: 0.3 * walk(np.clip(times, 650, 850)), 1000, late=late, noise=1.0, seed=seed)
+    wander = gaussian_filter1d(np.random.default_rng(seed + 50).normal(size=points.shape), 20, axis=0)
+    found = synchronize(CAMERAS, points + 2 * wander / wander.std(), frame_rate=60)
     assert found.offset == pytest.approx(late, abs=0.1)
     assert (found.drift == 0).all()
 

@@ -41,14 +41,14 @@ class ClockFit(NamedTuple):
         drift: (V,) frames that it gains per frame.
         covariance: (V, 2, 2) of offset and drift.
         distance: (V,) median epipolar distance of each camera from the others in px; NaN if none is known.
-        told: Frames up to which a tenth, a half and nine tenths of what tells the clocks are.
+        span: Share of the recording that holds all but the first and the last tenth of what tells the clocks.
     """
 
     offset: Floats
     drift: Floats
     covariance: Floats
     distance: Floats
-    told: tuple[int, int, int]
+    span: float
 
 
 def fit_clocks(
@@ -66,7 +66,6 @@ def fit_clocks(
     Residuals are changes of the signed epipolar residuals of all pairs over a few frames, so that a wrong pose and
     lasting errors of a detector count little, and motion that is steady and straight determines nothing. Standard
     deviations come from the sums of gradients over stretches of the recording, so that they allow for errors that last.
-    Stretches tell about equally much: of a subject that rests, those of equal length would be few that count.
 
     Args:
         cams: V cameras; the first is the reference.
@@ -103,20 +102,20 @@ def fit_clocks(
     # From the middle and half the change over the recording to frame 0 and the change per frame.
     change = np.array([[1, -middle / half], [0, 1 / half]])
     offset, drift = (clocks @ change.T).T
-    covariance = change @ _covariance(equations, chosen, num_views, rows, lag) @ change.T
+    covariance = change @ _covariance(equations, chosen, num_views) @ change.T
     return ClockFit(
         offset=offset,
         drift=drift,
         covariance=covariance,
         distance=equations.distance,
-        told=_told(equations.information[:, chosen], rows),
+        span=_span(equations.information[:, chosen]),
     )
 
 
 class _Equations(NamedTuple):
-    """Normal equations (2 V, 2 V), and their parts by frame (M, 2 V), and median distances (V,) in px.
+    """Normal equations (2 V, 2 V), gradients of the stretches (B, 2 V), and median distances (V,) in px.
 
-    The parts are those of the gradient and of the diagonal, which is the information of that frame.
+    The information (M, 2 V) is the part of each frame in the diagonal of the normal equations.
     """
 
     normal: Floats
@@ -130,6 +129,8 @@ def _equations(
 ) -> _Equations:
     """Return the equations of clocks (V, 2): frames late in the middle, and half their change over the recording."""
     num_frames, num_views = tracks.shape[:2]
+    num_parts = int(np.clip(num_frames // (_STRETCH_LAGS * lag), 2, _STRETCHES))
+    part = rows * num_parts // num_frames
     middle = (num_frames - 1) / 2
     times = [rows, rows - lag]
     along = [((time - middle) / max(middle, 1.0))[:, None] for time in times]
@@ -140,8 +141,8 @@ def _equations(
         ]
         for view in range(num_views)
     ]
-    normal = np.zeros((2 * num_views, 2 * num_views))
-    gradient, information = np.zeros((2, len(rows), 2 * num_views))
+    normal, gradient = np.zeros((2 * num_views, 2 * num_views)), np.zeros((num_parts, 2 * num_views))
+    information = np.zeros((len(rows), 2 * num_views))
     distances: list[list[Floats]] = [[] for _ in range(num_views)]
     for (one, other), geometry in geometries.items():
         found = []
@@ -163,7 +164,7 @@ def _equations(
         normal[np.ix_(index, index)] += weighted.T @ jacobian
         frame, _ = np.nonzero(both)
         for column, place in enumerate(index):
-            gradient[:, place] += np.bincount(frame, weighted[:, column] * left, minlength=len(rows))
+            gradient[:, place] += np.bincount(part[frame], weighted[:, column] * left, minlength=num_parts)
             information[:, place] += np.bincount(frame, weighted[:, column] * jacobian[:, column], minlength=len(rows))
         for view in (one, other):
             distances[view].append(np.abs(found[0][both][:, 0]))
@@ -171,11 +172,9 @@ def _equations(
     return _Equations(normal, gradient, information, np.array(medians))
 
 
-def _covariance(equations: _Equations, chosen: Ints, num_views: int, rows: Ints, lag: int) -> Floats:
+def _covariance(equations: _Equations, chosen: Ints, num_views: int) -> Floats:
     """Return the covariance (V, 2, 2) of each camera's clock, by the gradients of the stretches."""
-    part = _stretches(equations.information[:, chosen], rows, lag)
-    gradient = np.zeros((int(part.max(initial=-1)) + 1, len(chosen)))
-    np.add.at(gradient, part, equations.gradient[:, chosen])
+    gradient = equations.gradient[:, chosen]
     used = int((np.abs(gradient).sum(axis=1) > 0).sum())
     inverse = np.linalg.pinv(equations.normal[np.ix_(chosen, chosen)])
     # Stretches are few: the usual correction for the two numbers that a clock takes.
@@ -190,38 +189,11 @@ def _covariance(equations: _Equations, chosen: Ints, num_views: int, rows: Ints,
     return np.stack([whole[place : place + 2, place : place + 2] for place in range(0, 2 * num_views, 2)])
 
 
-def _told(information: Floats, rows: Ints) -> tuple[int, int, int]:
-    """Return the frames up to which a tenth, a half and nine tenths of the information (M, P) are; 0 without frames."""
-    if not len(rows):
-        return 0, 0, 0
-    share = np.cumsum(_shares(information))
-    first, middle, last = (int(rows[np.searchsorted(share, part * share[-1])]) for part in (0.1, 0.5, 0.9))
-    return first, middle, last
-
-
-def _shares(information: Floats) -> Floats:
-    """Return the sum (M,) of each frame's shares of the information (M, P) about all parameters."""
+def _span(information: Floats) -> float:
+    """Return the share of the frames that hold the middle eight tenths of the information (M, P); 1 without any."""
     total = information.sum(axis=0)
-    return np.asarray((information[:, total > 0] / total[total > 0]).sum(axis=1))
-
-
-def _stretches(information: Floats, rows: Ints, lag: int) -> Ints:
-    """Return the stretch (M,) of each frame; all have about the same information and are at least two lags long.
-
-    Args:
-        information: (M, P) information of each frame about each parameter.
-        rows: (M,) frames, ascending.
-        lag: Frames over which the changes of the residuals are taken.
-    """
-    if not len(rows):
-        return np.zeros(0, dtype=np.int64)
-    shortest = _STRETCH_LAGS * lag
-    number = int(np.clip((rows[-1] + 1) // shortest, 2, _STRETCHES))
-    share = _shares(information)
-    wanted = np.floor(number * np.cumsum(share) / max(float(share.sum()), 1e-300) * (1 - 1e-9)).astype(int)
-    part, begun = np.zeros(len(rows), dtype=np.int64), 0
-    for place in range(1, len(rows)):
-        starts = wanted[place] > wanted[begun] and rows[place] - rows[begun] >= shortest
-        begun = place if starts else begun
-        part[place] = part[place - 1] + starts
-    return part
+    share = np.cumsum((information[:, total > 0] / total[total > 0]).sum(axis=1))
+    if not len(share) or share[-1] == 0:
+        return 1.0
+    first, last = np.searchsorted(share, np.array([0.1, 0.9]) * share[-1])
+    return float((last - first) / len(share))

@@ -79,7 +79,7 @@ class Offset(NamedTuple):
         problem: Reason why nothing can be told; None where the offset is determined.
         sure: The line without a drift that chance explains, from which an adjustment starts.
         rival: Other offset, relative to `line`, that fits about as well, where the problem is `ambiguous`; frames by
-            which the offset changes over the recording, where it is `wandering`.
+            which the offset changes while the subject moves, where it is `wandering`.
     """
 
     line: Line

@@ -41,10 +41,10 @@ _KNOWN_DRIFT = 1 / 250
 """Drifts are estimated in recordings of 250 frames or more; usual clocks gain less than 0.1 frames in fewer."""
 
 _SURE_DRIFT = 8.0
-"""Standard deviations from which on a drift counts; those of slow motion are too small."""
+"""Standard deviations from which on a drift counts; those of slow motion are too small, and five made false drifts."""
 
 _DRIFTS = 5.0
-"""Standard deviations beyond which there is no room for a drift, and up to which two parts state one offset."""
+"""Standard deviations beyond which the adjustment leaves no room for a drift."""
 
 _SMALLEST_DRIFT = 0.2
 """Frames over the recording that a drift must make in order to count."""
@@ -129,9 +129,9 @@ def synchronize(
     tracks = np.asarray(undistort(without_spikes(points[:, order]), chosen))
     longest = max(1, min(longest, len(points) // 3))
     lag, placed = _place(chosen, tracks, longest)
-    result, jump = _fitted(chosen, tracks, lag, placed)
+    result, change = _fitted(chosen, tracks, lag, placed)
     placed = {
-        view: each._replace(problem="wandering", rival=round(jump[view])) if abs(jump[view]) > _WANDERING else each
+        view: each._replace(problem="wandering", rival=round(change[view])) if abs(change[view]) > _WANDERING else each
         for view, each in placed.items()
     }
     findings = find_uncertain_clocks(chosen.names, result.offset, result.offset_std, result.drift, placed, longest)
@@ -250,13 +250,11 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
     if not drifts.any():
         middle = (start + end) / 2
         found, deviation = fit(middle, middle, drifts=False)
-    jump = np.zeros(num_views)
-    span = (found.told[2] - found.told[0]) / num_frames
-    # What lines by whole frames change where the subject moves; elsewhere chance turns them.
-    turned = span * np.array([placed[view].line[1] - placed[view].line[0] for view in known])
-    both = np.stack([turned, _jumps(group, own, found, lag)])
-    larger = np.take_along_axis(both, np.abs(both).argmax(axis=0)[None], axis=0)[0]
-    jump[known] = np.where((found.drift == 0) & (gain >= _WANDERING), larger, 0.0)
+    # What lines by whole frames change while the subject moves; at rest, chance turns them. It does not count where the
+    # adjustment, which is far more precise, leaves no room for it.
+    turned = found.span * np.array([placed[view].line[1] - placed[view].line[0] for view in known])
+    change = np.zeros(num_views)
+    change[known] = np.where((found.drift == 0) & (gain >= _WANDERING), turned, 0.0)
     before = fit_clocks(group, own, 0 * start, 0 * start, lag=lag, drifts=False, max_steps=0)
     values = {
         "offset": found.offset,
@@ -269,18 +267,4 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
     result = {field: nothing.copy() for field in values}
     for field, value in values.items():
         result[field][known] = value
-    return _Fitted(**result), jump
-
-
-def _jumps(cams: CameraGroup, tracks: Floats, whole: ClockFit, lag: int) -> Floats:
-    """Return the frames (V,) by which offsets change between two parts that tell equally much; 0 if by chance.
-
-    Lost frames make an offset jump. Halves of equal length would not do: in one of them a subject may rest.
-    """
-    parts = tracks[: whole.told[1]], tracks[whole.told[1] :]
-    if min(map(len, parts)) <= lag:
-        return np.zeros(len(cams))
-    early, late = (fit_clocks(cams, part, whole.offset, whole.offset, lag=lag, drifts=False) for part in parts)
-    jump = late.offset - early.offset
-    deviation = np.sqrt(early.covariance[:, 0, 0] + late.covariance[:, 0, 0])
-    return np.where(np.abs(jump) > _DRIFTS * deviation, jump, 0.0)
+    return _Fitted(**result), change
