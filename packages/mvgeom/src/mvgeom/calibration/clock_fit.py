@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -27,6 +29,12 @@ _LONGEST_STEP = 1.0
 _CONVERGED = 1e-4
 _SCALE = 2.0
 """Residual at which the weight is a half, in standard deviations of the residuals."""
+
+_STEP = 0.1
+"""Frames between the clocks at which gradients are compared."""
+
+_LEAST = 1e-3
+"""Least share of the information that noisy slopes claim."""
 
 _STRETCHES = 20
 _STRETCH_LAGS = 2
@@ -59,7 +67,9 @@ def fit_clocks(
     *,
     lag: int,
     drifts: bool,
+    width: float = 1.0,
     max_steps: int = 40,
+    only_clocks: bool = False,
 ) -> ClockFit:
     """Adjust the clocks of all cameras together: iteratively reweighted least squares with Cauchy's weights.
 
@@ -74,7 +84,9 @@ def fit_clocks(
         end: (V,) the same at the last frame.
         lag: Frames over which the changes of the residuals are taken.
         drifts: True to estimate drifts; False to keep them as given by start and end.
+        width: Standard deviation in frames of the kernel that smooths the tracks.
         max_steps: Steps at most; 0 keeps the clocks and computes distances and covariances.
+        only_clocks: True to leave the covariance out, as NaN.
     """
     num_frames, num_views, num_keypoints = tracks.shape[:3]
     middle = (num_frames - 1) / 2
@@ -86,7 +98,8 @@ def fit_clocks(
     free[1:, 0], free[1:, 1] = True, drifts
     chosen = np.flatnonzero(free)
     geometries = {pair: pair_geometry(cams, *pair) for pair in combinations(range(num_views), 2)}
-    equations = _equations(tracks, geometries, clocks, rows, lag)
+    equate = partial(_equations, tracks, geometries, rows=rows, lag=lag, width=width)
+    equations = equate(clocks)
     for _ in range(max_steps):
         normal = equations.normal[np.ix_(chosen, chosen)]
         if not len(chosen) or not np.trace(normal) > 0:
@@ -96,13 +109,16 @@ def fit_clocks(
         step[chosen] = -np.linalg.solve(damped, equations.gradient.sum(axis=0)[chosen])
         longest = np.abs(step).max()
         clocks = clocks + (step * min(1, _LONGEST_STEP / max(longest, 1e-12))).reshape(clocks.shape)
-        equations = _equations(tracks, geometries, clocks, rows, lag)
+        equations = equate(clocks)
         if longest < _CONVERGED:
             break
     # From the middle and half the change over the recording to frame 0 and the change per frame.
     change = np.array([[1, -middle / half], [0, 1 / half]])
     offset, drift = (clocks @ change.T).T
-    covariance = change @ _covariance(equations, chosen, num_views) @ change.T
+    covariance = np.full((num_views, 2, 2), np.nan)
+    if not only_clocks:
+        slopes = _slopes(equate, clocks, chosen)
+        covariance = change @ _covariance(equations, slopes, chosen, num_views) @ change.T
     return ClockFit(
         offset=offset,
         drift=drift,
@@ -125,7 +141,13 @@ class _Equations(NamedTuple):
 
 
 def _equations(
-    tracks: Floats, geometries: dict[tuple[int, int], PairGeometry], clocks: Floats, rows: Ints, lag: int
+    tracks: Floats,
+    geometries: dict[tuple[int, int], PairGeometry],
+    clocks: Floats,
+    *,
+    rows: Ints,
+    lag: int,
+    width: float,
 ) -> _Equations:
     """Return the equations of clocks (V, 2): frames late in the middle, and half their change over the recording."""
     num_frames, num_views = tracks.shape[:2]
@@ -136,7 +158,7 @@ def _equations(
     along = [((time - middle) / max(middle, 1.0))[:, None] for time in times]
     sampled = [
         [
-            resample(tracks[:, view], time + clocks[view, 0] + clocks[view, 1] * u[:, 0])
+            resample(tracks[:, view], time + clocks[view, 0] + clocks[view, 1] * u[:, 0], width=width)
             for time, u in zip(times, along, strict=True)
         ]
         for view in range(num_views)
@@ -172,11 +194,27 @@ def _equations(
     return _Equations(normal, gradient, information, np.array(medians))
 
 
-def _covariance(equations: _Equations, chosen: Ints, num_views: int) -> Floats:
+def _slopes(equate: Callable[[Floats], _Equations], clocks: Floats, chosen: Ints) -> Floats:
+    """Return the change (P, P) of the chosen gradients with the chosen clocks, by differences.
+
+    The normal equations have the noise of the tracks' slopes in them, and claim far too much of slow motion. In the
+    change of the gradient it cancels: what is left is the motion.
+    """
+    result = np.zeros((len(chosen), len(chosen)))
+    for column, place in enumerate(chosen):
+        step = np.zeros(clocks.size)
+        step[place] = _STEP
+        step = step.reshape(clocks.shape)
+        ends = [equate(clocks + sign * step).gradient.sum(axis=0)[chosen] for sign in (-1, 1)]
+        result[:, column] = (ends[1] - ends[0]) / (2 * _STEP)
+    return (result + result.T) / 2
+
+
+def _covariance(equations: _Equations, slopes: Floats, chosen: Ints, num_views: int) -> Floats:
     """Return the covariance (V, 2, 2) of each camera's clock, by the gradients of the stretches."""
     gradient = equations.gradient[:, chosen]
     used = int((np.abs(gradient).sum(axis=1) > 0).sum())
-    inverse = np.linalg.pinv(equations.normal[np.ix_(chosen, chosen)])
+    inverse = _inverse(equations.normal[np.ix_(chosen, chosen)], slopes)
     # Stretches are few: the usual correction for the two numbers that a clock takes.
     correction = used / max(used - 2, 1)
     whole = np.zeros((2 * num_views, 2 * num_views))
@@ -187,6 +225,15 @@ def _covariance(equations: _Equations, chosen: Ints, num_views: int) -> Floats:
     plain = np.where(np.diag(found) <= 0, np.diag(inverse), 0.0)
     whole[np.ix_(chosen, chosen)] = found * grow[:, None] * grow + np.diag(plain)
     return np.stack([whole[place : place + 2, place : place + 2] for place in range(0, 2 * num_views, 2)])
+
+
+def _inverse(normal: Floats, slopes: Floats) -> Floats:
+    """Return the inverse (P, P) of the slopes; where the noise has more than they, of a thousandth of the normal."""
+    if not len(normal):
+        return normal
+    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    values, vectors = np.linalg.eigh(slopes / np.outer(scale, scale))
+    return np.asarray((vectors / np.maximum(values, _LEAST)) @ vectors.T / np.outer(scale, scale))
 
 
 def _span(information: Floats) -> float:

@@ -42,6 +42,10 @@ _HIGHEST_CORRELATION = 0.99
 _SAME_FRAMES = 4
 """Largest difference of the offsets, in frames, that the two halves state by themselves."""
 
+_LONGEST_JUMP = 60
+_SHORTEST_JUMP = 2
+"""Frames by which an offset must change at once; peaks of slow motion move by less."""
+
 _RIVAL_FRAMES = 3
 _RIVAL = 0.8
 """Share of the highest agreement at which another peak may be the truth, too."""
@@ -188,9 +192,12 @@ def find_offset_line(curves: Curves, max_drift: float) -> Offset:
     halves = [_part(curves, even), _part(curves, ~even)]
     if any(not half.points.any() for half in halves):
         return Offset(line, 0.0, "few", line)
-    lines = [_highest_line(half, max_drift) for half in halves]
+    lines = [_without_chance(half, _highest_line(half, max_drift)) for half in halves]
     certainty, sure = _certainty(curves, line), _without_chance(curves, line)
     apart = float(np.abs(np.subtract(lines[0], lines[1])).max())
+    jump = _jump(curves, sure)
+    if certainty >= _CERTAIN and jump:
+        return Offset(line, certainty, "wandering", sure, jump)
     if certainty < _CERTAIN or apart > _SAME_FRAMES:
         return Offset(line, certainty, "still", sure)
     rival = _rival(curves, line)
@@ -199,6 +206,18 @@ def find_offset_line(curves: Curves, max_drift: float) -> Offset:
     if max(map(abs, line)) >= curves.shifts[-1]:
         return Offset(line, certainty, "limit", sure)
     return Offset(line, certainty, None, sure)
+
+
+def _jump(curves: Curves, line: Line) -> int:
+    """Return the frames by which the offset changes at some time; 0 if chance explains what two offsets gain."""
+    shifts = np.arange(-_LONGEST_JUMP, _LONGEST_JUMP + 1)
+    before = np.cumsum(_along(curves, line, shifts).agreement, axis=0)
+    after = before[-1] - before
+    gain = before.max(axis=1) + after.max(axis=1) - before[-1, _LONGEST_JUMP]
+    place = int(np.argmax(gain))
+    jump = int(after[place].argmax() - before[place].argmax())
+    certain = gain[place] > _CERTAIN * np.sqrt(max(curves.variance, 0.0)) and abs(jump) > _SHORTEST_JUMP
+    return jump if certain else 0
 
 
 def _clipped(changes: Floats, both: np.ndarray) -> Floats:

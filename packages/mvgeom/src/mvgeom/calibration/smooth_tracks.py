@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -14,11 +15,8 @@ _STANDS_OUT = 2.0
 _SPIKE = 8.0
 """Deviation from the median of five frames, in standard deviations of such deviations, that makes a spike."""
 
-_WIDTH = 1.0
-"""Standard deviation of the kernel in frames: at 1, the variance of the result varies by 0.01 % between frames."""
-
-_TAPS = np.arange(-3, 5)
-"""Frames that count, from the one before the position."""
+_REACH = 3
+"""Standard deviations of the kernel out to which frames count."""
 
 
 def without_spikes(tracks: Floats) -> Floats:
@@ -42,16 +40,17 @@ def without_spikes(tracks: Floats) -> Floats:
     return np.asarray(np.where(spikes[..., None], np.nan, tracks))
 
 
-def resample(tracks: Floats, positions: Floats) -> tuple[Floats, Floats]:
+def resample(tracks: Floats, positions: Floats, *, width: float = 1.0) -> tuple[Floats, Floats]:
     """Smooth tracks at any positions in time, by a weighted straight line through the frames around each.
 
     Linear interpolation averages more noise half way between two frames than at a frame, so that any measure of
     agreement prefers half frames. A Gaussian kernel with a standard deviation of one frame averages as much at every
-    position.
+    position: the variance of the result varies by 0.01 %.
 
     Args:
         tracks: (N, K, D) values in N consecutive frames; NaN is missing.
         positions: (M,) positions in frames.
+        width: Standard deviation of the kernel in frames, at least 1.
 
     Returns:
         Values (M, K, D), and their slopes per frame; NaN where the track is missing in one of the two frames around the
@@ -65,12 +64,13 @@ def resample(tracks: Floats, positions: Floats) -> tuple[Floats, Floats]:
     shape = (len(positions), tracks.shape[1])
     sums = np.zeros((3, *shape))
     moments = np.zeros((2, *shape, tracks.shape[2]))
-    for tap in _TAPS:
+    reach = math.ceil(_REACH * width)
+    for tap in range(-reach, reach + 2):  # from the frame before the position
         frame = before + tap
         inside = (frame >= 0) & (frame < count)
         row = np.clip(frame, 0, max(count - 1, 0))
         distance = (tap - fraction)[:, None]
-        weight = np.exp(-0.5 * (distance / _WIDTH) ** 2) * (present[row] & inside[:, None])
+        weight = np.exp(-0.5 * (distance / width) ** 2) * (present[row] & inside[:, None])
         values = filled[row] * weight[..., None]
         for power in range(3):
             sums[power] += weight * distance**power

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -37,14 +38,23 @@ _WANDERING = 2.0
 _OTHER_LAGS = (2, 4)
 """Multiples of the lag at which the adjustment is repeated: errors of the calibration show as a difference."""
 
+_EXACT = 0.02
+"""Standard deviation in frames that is good enough: no longer lag and no wider kernel is tried."""
+
+_SCALES = ((1, 1.0), (4, 1.0), (4, 2.0), (8, 2.0), (8, 4.0))
+"""Multiples of the lag, and widths of the kernel in frames, of which the most precise ones are taken."""
+
+_LEAST_LAGS = 16
+"""Lags that a recording has at least, as far as they are longer than the first."""
+
 _KNOWN_DRIFT = 1 / 250
 """Drifts are estimated in recordings of 250 frames or more; usual clocks gain less than 0.1 frames in fewer."""
 
 _SURE_DRIFT = 8.0
 """Standard deviations from which on a drift counts; those of slow motion are too small, and five made false drifts."""
 
-_DRIFTS = 5.0
-"""Standard deviations beyond which the adjustment leaves no room for a drift."""
+_LIKELY_DRIFT = 3.0
+"""Standard deviations of the adjustment's drift from which on a change of the offset by whole frames is believed."""
 
 _SMALLEST_DRIFT = 0.2
 """Frames over the recording that a drift must make in order to count."""
@@ -207,6 +217,35 @@ def _grow(
     return result
 
 
+def _most_precise(
+    cams: CameraGroup, tracks: Floats, start: Floats, end: Floats, *, lag: int, drifts: bool
+) -> tuple[ClockFit, Floats]:
+    """Adjust clocks at the lag and with the kernel that state them most precisely.
+
+    Changes over few frames tell least of slow motion, but errors of the calibration count least, too: what the clocks
+    differ by at longer lags is in the standard deviations.
+
+    Returns:
+        The clocks, and standard deviations (V, 2) of offset and drift.
+    """
+    best: tuple[float, ClockFit, Floats] | None = None
+    for times, width in _SCALES:
+        chosen = max(lag, min(times * lag, len(tracks) // _LEAST_LAGS))
+        fit = partial(fit_clocks, cams, tracks, drifts=drifts, width=width)
+        own = fit(start, end, lag=chosen)
+        start, end = own.offset, own.offset + own.drift * (len(tracks) - 1)
+        others = [fit(start, end, lag=more * chosen, only_clocks=True) for more in _OTHER_LAGS]
+        spread = np.mean([(np.stack(each[:2]) - np.stack(own[:2])) ** 2 for each in others], axis=0).T
+        deviation = np.sqrt(np.diagonal(own.covariance, axis1=1, axis2=2) + spread)
+        size = float(deviation[1:, 0].mean())
+        if best is None or size < best[0]:
+            best = size, own, deviation
+        if size < _EXACT:
+            break
+    assert best is not None
+    return best[1:]
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Fitted:
     """Fields of `Synchronization` in the order of the cameras given; NaN for those that are not determined."""
@@ -235,27 +274,23 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
 
     def fit(start: Floats, end: Floats, *, drifts: bool) -> tuple[ClockFit, Floats]:
         """Return the clocks, and standard deviations (V, 2) of offset and drift with the difference over lags."""
-        found = fit_clocks(group, own, start, end, lag=lag, drifts=drifts)
-        last = found.offset + found.drift * (num_frames - 1)
-        others = [fit_clocks(group, own, found.offset, last, lag=times * lag, drifts=drifts) for times in _OTHER_LAGS]
-        spread = np.mean([(np.stack(each[:2]) - np.stack(found[:2])) ** 2 for each in others], axis=0).T
-        return found, np.sqrt(np.diagonal(found.covariance, axis1=1, axis2=2) + spread)
+        return _most_precise(group, own, start, end, lag=lag, drifts=drifts)
 
-    drifts, gain = np.zeros(len(known), dtype=bool), np.full(len(known), np.inf)
+    drifts, likely = np.zeros(len(known), dtype=bool), np.ones(len(known), dtype=bool)
     if _KNOWN_DRIFT * num_frames >= 1:
         found, deviation = fit(start, end, drifts=True)
         least = np.maximum(_SURE_DRIFT * deviation[:, 1], _SMALLEST_DRIFT / num_frames)
-        gain = (np.abs(found.drift) + _DRIFTS * deviation[:, 1]) * (num_frames - 1)
+        likely = np.abs(found.drift) > _LIKELY_DRIFT * deviation[:, 1]
         drifts = (np.abs(found.drift) > least) & (np.abs(found.drift) < _MAX_DRIFT)
     if not drifts.any():
         middle = (start + end) / 2
         found, deviation = fit(middle, middle, drifts=False)
-    # What lines by whole frames change while the subject moves; at rest, chance turns them. It does not count where the
-    # adjustment, which is far more precise, leaves no room for it.
+    # What lines by whole frames change while the subject moves; at rest, chance turns them. It counts where the
+    # adjustment, which is far more precise, changes as well.
     turned = found.span * np.array([placed[view].line[1] - placed[view].line[0] for view in known])
     change = np.zeros(num_views)
-    change[known] = np.where((found.drift == 0) & (gain >= _WANDERING), turned, 0.0)
-    before = fit_clocks(group, own, 0 * start, 0 * start, lag=lag, drifts=False, max_steps=0)
+    change[known] = np.where((found.drift == 0) & likely, turned, 0.0)
+    before = fit_clocks(group, own, 0 * start, 0 * start, lag=lag, drifts=False, max_steps=0, only_clocks=True)
     values = {
         "offset": found.offset,
         "offset_std": deviation[:, 0],
