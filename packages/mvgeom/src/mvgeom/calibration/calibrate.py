@@ -17,6 +17,7 @@ from mvgeom.calibration.bundle import NUM_POSE, Booleans, residuals
 from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.face_poses import describe_faces, place_faces
 from mvgeom.calibration.findings import CalibrationError, Finding, describe_shift, error, note, sort_findings, warning
+from mvgeom.calibration.held_lenses import lens_covariance
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_model import Lens, free_parameters, square_pixels
 from mvgeom.calibration.lenses import Lenses, fit_lenses, lenses_by_camera
@@ -174,22 +175,22 @@ def _calibrate(
     if faces is not None:  # their poses are known better now
         alone = lens_only_error(cameras, shown, placed)
     findings += _contradictions(cameras.names, placed, used | adjusted.used)
-    covariance = adjusted.solution.covariance
     suspicion = suspect(
         alone, cameras, adjusted.solution.scene, shown, adjusted.blocks, placed & (adjusted.blocks >= 0), adjusted.used
     )
     if len(cameras) > 1 and suspicion.cameras:
         say("synchronization")
-        # Lenses would take up errors that are not theirs. They are as uncertain as before.
+        # Lenses would take up errors that are not theirs. They are as uncertain as each camera's own images leave them.
+        held = lens_covariance(cameras, shown, placed, free | doubtful, square)
         free[:, NUM_POSE:] = False
-        adjusted = adjust_rig(cameras, *arguments, free, square, **settings)  # type: ignore[arg-type]
+        adjusted = adjust_rig(cameras, *arguments, free, square, held=held, **settings)  # type: ignore[arg-type]
         shown = dataclasses.replace(shown, object_points=adjusted.solution.scene.object_points)
         boards = _board_poses(adjusted, graph)
         suspects = explain_suspects(suspicion, adjusted.solution.scene.cameras, boards, shown, placed)
         told = {name for each in suspects for name in each.cameras}
         findings = [each for each in findings if each.code != "contradicting_boards" or not told & set(each.cameras)]
         findings += suspects
-    return _result(adjusted, covariance, shown, graph, options, findings)
+    return _result(adjusted, shown, graph, options, findings)
 
 
 def _doubtful(given: Sequence[Lens], lenses: Sequence[Lens], stored: int) -> Booleans:
@@ -218,7 +219,10 @@ def _distorted(adjusted: RigAdjustment, doubtful: Booleans) -> Booleans:
         places = np.flatnonzero(columns)
         values = adjusted.solution.scene.cameras.distortion[view, places - NUM_POSE - NUM_INTRINSICS]
         covariance = adjusted.solution.covariance[view][:, view][np.ix_(places, places)] * adjusted.noise**2
-        distorted[view] = values @ np.linalg.pinv(covariance) @ values > 2 * len(places)
+        # Coefficients may be as good as unknown one by one, and well known together.
+        spread = np.sqrt(np.diag(covariance))
+        inverse = np.linalg.pinv(covariance / np.outer(spread, spread), hermitian=True)
+        distorted[view] = (values / spread) @ inverse @ (values / spread) > 2 * len(places)
     return distorted
 
 
@@ -330,7 +334,6 @@ def _contradictions(names: tuple[str, ...], placed: Booleans, used: Booleans) ->
 
 def _result(
     adjusted: RigAdjustment,
-    covariance: Floats,
     detections: Detections,
     graph: PoseGraph,
     options: Options,
@@ -355,7 +358,7 @@ def _result(
         used=adjusted.used,
         residuals=errors,
         noise=adjusted.noise,
-        deviations=deviations(scene.cameras, covariance, adjusted.noise),
+        deviations=deviations(scene.cameras, adjusted.solution.covariance, adjusted.noise),
         relations=graph.relations,
         findings=(),
     )

@@ -16,6 +16,7 @@ from mvgeom.calibration.epipolar_residuals import (
     residual_changes,
     residuals,
 )
+from mvgeom.calibration.information import invert_information
 from mvgeom.calibration.shift_curves import MIN_POINTS
 from mvgeom.calibration.smooth_tracks import resample
 from mvgeom.cameras import CameraGroup
@@ -176,7 +177,7 @@ def _covariance(equations: _Equations, chosen: Ints, num_views: int) -> Floats:
     """Return the covariance (V, 2, 2) of each camera's clock, by the gradients of the stretches."""
     gradient = equations.gradient[:, chosen]
     used = int((np.abs(gradient).sum(axis=1) > 0).sum())
-    inverse = np.linalg.pinv(equations.normal[np.ix_(chosen, chosen)])
+    inverse, _ = invert_information(equations.normal[np.ix_(chosen, chosen)])
     # Stretches are few: the usual correction for the two numbers that a clock takes.
     correction = used / max(used - 2, 1)
     whole = np.zeros((2 * num_views, 2 * num_views))

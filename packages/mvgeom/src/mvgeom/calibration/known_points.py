@@ -13,6 +13,7 @@ from mvgeom.calibration.board_poses import is_planar, normalize_corners, pose_ca
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import Scene, Views, linearize, residuals
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, sort_findings, warning
+from mvgeom.calibration.information import invert_information
 from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -251,7 +252,7 @@ def _spread(scene: Scene, views: Views) -> tuple[Floats, Floats, float]:
     freedom = len(error_px) - 6
     # Few clicks tell little of their own noise.
     noise = float(np.sqrt((error_px @ error_px + 4 * _CLICK_NOISE**2) / (max(freedom, 0) + 4)))
-    covariance = np.linalg.pinv(slope.T @ slope) * noise**2
+    covariance = invert_information(slope.T @ slope)[0] * noise**2
     rotation, position = scene.rotation[0], scene.position[0]
     # With R <- exp(w) R and t <- t + d the center -R't moves by -R'[t] w - R'd.
     x, y, z = position
