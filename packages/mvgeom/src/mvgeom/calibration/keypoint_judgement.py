@@ -6,6 +6,7 @@ import numpy as np
 
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import Booleans
+from mvgeom.calibration.deviation_words import degrees, percent
 from mvgeom.calibration.findings import Finding, error, note, warning
 from mvgeom.calibration.input_checks import compare_sizes
 from mvgeom.calibration.keypoint_lenses import FittedLenses
@@ -75,12 +76,12 @@ def _judge_deviations(cams: CameraGroup, fitted: FittedLenses) -> list[Finding]:
         turn = float(np.linalg.norm(spread.rotation_deg[view]))
         shift = float(np.linalg.norm(spread.position[view])) / mean_gap
         if focal > _MUCH_FOCAL:
-            text = f"camera {name!r}: the focal length is uncertain, standard deviation {100 * focal:.1f} %"
+            text = f"camera {name!r}: the focal length is uncertain, standard deviation {percent(focal, 1)}"
             findings.append(warning("uncertain_focal_length", [name], text, focal=focal))
         if turn > _MUCH_TURN_DEG or shift > _MUCH_SHIFT:
             text = (
-                f"camera {name!r}: the pose is uncertain, standard deviations of {turn:.2f} degrees and "
-                f"{100 * shift:.1f} % of the cameras' mean distance"
+                f"camera {name!r}: the pose is uncertain, standard deviations of {degrees(turn, 2)} and "
+                f"{percent(shift, 1)} of the cameras' mean distance"
             )
             findings.append(warning("uncertain_pose", [name], text, rotation_deg=turn, position=shift))
     return findings

@@ -12,6 +12,7 @@ from mvgeom._arrays import as_float64
 from mvgeom.calibration.board_poses import is_planar, normalize_corners, pose_candidates
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import Scene, Views, linearize, residuals
+from mvgeom.calibration.deviation_words import degrees
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, sort_findings, warning
 from mvgeom.calibration.information import invert_information
 from mvgeom.calibration.schur import adjust
@@ -271,12 +272,13 @@ def _judge(name: str, one: CameraGroup, rms: float, noise: float, turn: Floats, 
             "unit and axes of the positions right, and are the intrinsics those of this camera?"
         )
         findings.append(error("high_residual", [name], text, rms=rms))
-    if np.linalg.norm(turn) > _MUCH_TURN_DEG:
+    spread = float(np.linalg.norm(turn))
+    if spread > _MUCH_TURN_DEG:
         text = (
-            f"camera {name!r}: the pose is uncertain, {np.linalg.norm(turn):.1f} degrees for a noise of {noise:.1f} "
-            "px. Take points that are farther apart"
+            f"camera {name!r}: the pose is uncertain, {degrees(spread)} for a noise of {noise:.1f} px. Take points "
+            "that are farther apart"
         )
-        findings.append(warning("uncertain_pose", [name], text, rotation_deg=float(np.linalg.norm(turn))))
+        findings.append(warning("uncertain_pose", [name], text, rotation_deg=spread))
     if count == _MIN_POINTS:
         text = f"camera {name!r}: with {count} points, a wrong one cannot be found; take six or more"
         findings.append(note("few_points", [name], text, points=count))

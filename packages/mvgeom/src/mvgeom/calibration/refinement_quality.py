@@ -6,6 +6,7 @@ import numpy as np
 
 from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.deviation_words import degrees, percent
 from mvgeom.calibration.diagnosis import REFINABLE_DEG, check
 from mvgeom.calibration.findings import Finding, error, sort_findings, warning
 from mvgeom.cameras import CameraGroup
@@ -83,8 +84,8 @@ def _uncertain_poses(refined: CameraGroup, rotation_deg: Floats, spread: Deviati
         shift = float(np.linalg.norm(spread.position[view])) / mean_gap
         if turn > _MUCH_TURN_DEG or shift > _MUCH_SHIFT:
             text = (
-                f"camera {name!r}: the pose is uncertain, standard deviations of {turn:.1f} degrees and "
-                f"{100 * shift:.0f} % of the cameras' mean distance; it was turned by {rotation_deg[view]:.1f} "
+                f"camera {name!r}: the pose is uncertain, standard deviations of {degrees(turn)} and "
+                f"{percent(shift)} of the cameras' mean distance; it was turned by {rotation_deg[view]:.1f} "
                 "degrees. The calibration as it was may be better: keep it, or give more keypoints, all over the volume"
             )
             findings.append(
