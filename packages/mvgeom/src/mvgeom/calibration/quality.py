@@ -21,7 +21,7 @@ from mvgeom.wording import counted
 __all__ = ["image_coverage", "judge"]
 
 _LOW_COVERAGE = 0.4
-_LOOSE_FOCAL, _UNKNOWN_FOCAL = 0.005, 0.25
+_LOOSE_FOCAL, _LOOSE_FOCAL_OUT_OF_TIME, _UNKNOWN_FOCAL = 0.005, 0.05, 0.25
 _UNEQUAL_FOCAL = 0.01
 _LOOSE_POSITION, _UNKNOWN_POSITION = 0.05, 0.25
 _TESTED_LINK = 3
@@ -66,8 +66,9 @@ def judge(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
             )
             findings.append(warning("low_coverage", [name], text, coverage=coverage[view]))
         relative = spread[view].max() / focal[view].min()
-        # Where cameras are not synchronized, lenses are those of each camera's own images, and so is what they lack.
-        if relative > _LOOSE_FOCAL:
+        # Where cameras are not synchronized, that comes first. Lenses are those of each camera's own images, and are
+        # named where these leave them open.
+        if relative > (_LOOSE_FOCAL_OUT_OF_TIME if out_of_time else _LOOSE_FOCAL):
             text = (
                 f"camera {name!r}: its focal length is uncertain by {percent(relative, 1)}. Tilt the board more (30 to "
                 "50 degrees), in several directions"
