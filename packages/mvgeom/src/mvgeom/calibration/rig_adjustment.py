@@ -10,6 +10,7 @@ import numpy as np
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, residuals
 from mvgeom.calibration.findings import CalibrationError, error
+from mvgeom.calibration.mirrored_boards import leave_mirrored_poses
 from mvgeom.calibration.one_to_one import adjust_one_to_one
 from mvgeom.calibration.pose_graph import PoseGraph
 from mvgeom.calibration.schur import Loss, Solution, adjust, propagate_lens_errors
@@ -119,6 +120,7 @@ def adjust_rig(
     scene = adjust(
         scene, views, poses, loss="huber", loss_scale=3.0 * relative[views.camera, None], tolerance=1e-4
     ).scene
+    tried_others = faces is not None
     while True:
         rough = adjust(
             scene,
@@ -138,6 +140,12 @@ def adjust_rig(
             limits = _joining_limits(scene, views, relative)
             scene, joining = join_fitting_views(scene, blocks, points, used, waiting, limits)
             waiting = waiting & ~joining
+        if not outliers.any() and not joining.any() and not tried_others:
+            tried_others = True
+            better = leave_mirrored_poses(solution, views, free, loss=loss, loss_scale=scale, square=square)
+            if better is not solution:
+                scene = better.scene
+                continue
         if not outliers.any() and not joining.any():
             noise = noise_of(solution.scene, views, free, loss, scale)
             if doubtful is not None:
@@ -248,7 +256,7 @@ def typical_scale(scene: Scene, views: Views) -> float:
 
 
 def _from_lengths(lengths: Floats) -> float:
-    return max(_ROBUST_SIGMAS * float(np.median(lengths)) / np.sqrt(2 * np.log(2)), _SMALLEST_SCALE)
+    return max(_ROBUST_SIGMAS * float(np.median(lengths) / np.sqrt(2 * np.log(2))), _SMALLEST_SCALE)
 
 
 def _scale(scene: Scene, views: Views, relative: Floats, given: float | None) -> Floats:
