@@ -125,7 +125,8 @@ def _focal_deviation(scene: Scene, views: Views, columns: Ints, whole: Floats) -
     freedom = 2 * views.num_observations - NUM_POSE * views.num_blocks - len(columns)
     variance = float((residuals(scene, views) ** 2).sum()) / max(freedom, 1)
     covariance, _ = invert_information(whole)
-    return float(np.sqrt(covariance[place[0], place[0]] * variance) / scene.cameras.matrix[0, 0, 0])
+    deviation = np.sqrt(covariance[place[0], place[0]] * variance)
+    return float(deviation / scene.cameras.matrix[0, 0, 0])
 
 
 def _fewer(scene: Scene, views: Views) -> tuple[Scene, Views]:
