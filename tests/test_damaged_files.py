@@ -92,7 +92,7 @@ PARSED = {
 """Readers that try the modules with such calls."""
 
 NOT_TRIED = {
-    "mvtrain.config.plugins": "tests/mvtrain/test_trust.py damages the state",
+    "mvtrain.config.plugins": "tests/mvtrain/test_allowed_plugins.py damages the state",
     "mvaug.photometric": "decodes the JPEG that it has encoded",
     "mvtrain.exchange.into_project": "tables that the same command has written, and read by `label_tables` before",
     "mvtrain.exchange.to_nwb": "writes to memory",

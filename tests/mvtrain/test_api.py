@@ -48,7 +48,7 @@ def run(trained: Trained) -> mvtrain.Run:
     return trained.run
 
 
-def test_a_run_says_what_it_is_on_one_screen(run: mvtrain.Run) -> None:
+def test_repr_of_a_run_is_one_screen(run: mvtrain.Run) -> None:
     lines = repr(run).splitlines()
     assert len(lines) <= 12
     text = "\n".join(lines)

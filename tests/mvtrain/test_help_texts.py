@@ -55,7 +55,11 @@ PAGES = "\n".join(
 @pytest.mark.parametrize(("program", "name"), COMMANDS)
 def test_every_option_is_on_a_page(program: str, name: str) -> None:
     command = typer.main.get_command(APPS[program]).commands[name]  # type: ignore[attr-defined]
-    names = [[option for option in parameter.opts if option.startswith("--")] for parameter in command.params]
+    names = [
+        [option for option in parameter.opts if option.startswith("--")]
+        for parameter in command.params
+        if not getattr(parameter, "hidden", False)
+    ]
     assert not [options for options in names if options and not any(is_on_a_page(option) for option in options)]
 
 

@@ -49,9 +49,9 @@ def import_project(
         bool, typer.Option("--allow-absent", help="Leave a view empty where there is no image of a frame.")
     ] = False,
     copy_videos: Annotated[bool, typer.Option("--copy-videos", help="Copy the videos into the project, too.")] = False,
-    predictions: Annotated[
+    min_likelihood: Annotated[
         float | None,
-        typer.Option(metavar="LIKELIHOOD", help="Take predictions of at least this likelihood as labels, too."),
+        typer.Option(help="Also take predictions as labels; those below this likelihood do not count."),
     ] = None,
     every: Annotated[int, typer.Option(help="Of the predictions, take every so many-th frame.")] = 1,
     ignore_frame_rates: Annotated[
@@ -81,7 +81,7 @@ def import_project(
         media=media,
         allow_absent=allow_absent,
         copy_videos=copy_videos,
-        predictions=predictions,
+        predictions=min_likelihood,
         every=every,
         by_time=not ignore_frame_rates,
     )

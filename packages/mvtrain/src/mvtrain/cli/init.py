@@ -47,7 +47,9 @@ def init(
         str | None,
         typer.Option(help="How names tell session and view; / stands between folders. Default: `<session>_<view>`."),
     ] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy the videos into the project instead of links.")] = False,
+    copy_videos: Annotated[
+        bool, typer.Option("--copy-videos", help="Copy the videos into the project instead of links.")
+    ] = False,
     skip: Annotated[
         bool, typer.Option("--skip", help="Leave out videos whose names do not fit and sessions that lack a view.")
     ] = False,
@@ -88,7 +90,7 @@ def init(
         cameras=parse_renaming(cameras),
         view_names=split_names(views),
         pattern=pattern,
-        copy=copy,
+        copy=copy_videos,
         skip=skip,
         dry_run=dry_run,
     )

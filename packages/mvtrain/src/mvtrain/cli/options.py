@@ -44,6 +44,8 @@ AllowPluginsOption = Annotated[
 
 OLD_NAMES = {
     "*": {"--output-dir": "--output", "--out": "--output", "--accelerator": "--device"},
+    "import": {"--predictions": "--min-likelihood"},
+    "init": {"--copy": "--copy-videos"},
     "synth": {"--views": "--num-views", "--frames": "--num-frames", "--sessions": "--num-sessions"},
 }
 """Options of version 0.1.0 by command, and what they are called now; they stay valid, but `--help` leaves them out."""

@@ -1,4 +1,4 @@
-"""Plugins of a config, and trust in the files that a config runs or reads."""
+"""Plugins of a config, and checks of the files that a config may run or read."""
 
 from __future__ import annotations
 

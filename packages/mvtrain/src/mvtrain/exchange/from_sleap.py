@@ -265,7 +265,7 @@ def _convert(labels: Any, source: Source, options: ReadOptions) -> ForeignLabels
     if not images and num_predicted and options.min_likelihood is None:
         raise InputError(
             f"{source.path}: no labels made by hand, found predictions in {counted(num_predicted, 'frame')}. Take them "
-            "as labels with --predictions LIKELIHOOD",
+            "as labels with --min-likelihood LIKELIHOOD",
             code="no-labels",
             path=source.path,
             found=num_predicted,
