@@ -131,10 +131,10 @@ def test_damaged_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
     for seed in range(2):
         folder = tmp_path / str(seed)
         path, what = make_damaged(name, tmp_path / "whole", damaged, seed, folder)
-        start = time.monotonic()
+        start = time.process_time()
         outcome, message = read_damaged(reader, path)
         assert outcome in ("ok", "refused"), f"{what}: {message}"
-        assert time.monotonic() - start < SECONDS, what
+        assert time.process_time() - start < SECONDS, what
 
 
 @pytest.mark.long

@@ -641,7 +641,9 @@ def test_a_device_of_no_name_or_not_here_is_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    outcome = run_mvtrain(capsys, monkeypatch, "predict", run, recorded / "videos", *device, "--output", tmp_path / "out")
+    outcome = run_mvtrain(
+        capsys, monkeypatch, "predict", run, recorded / "videos", *device, "--output", tmp_path / "out"
+    )
     assert outcome.status == 2
     assert outcome.err.count("\n") == 1
     assert device[1] in outcome.err
