@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import check_inputs, make_console, split_names
+from mvtrain.cli.options import check_inputs, make_console, print_starts, split_names
 from mvtrain.runtime.imports import quick_imports
 
 
@@ -61,10 +61,12 @@ def import_project(
     """Turn labels of DeepLabCut, SLEAP, anipose or COCO, or predictions to correct, into a project folder."""
     from mvtrain.cli.path_roles import check_options, check_sources, find_project_config
 
-    check_inputs(media)
-    check_options(calibration=calibration)
     named = [Path(text.partition("=")[2]) for text in view or () if text.partition("=")[2]]
-    check_sources("import", [*(sources or ()), *named], file_format)
+    given = [*(sources or ()), *named]
+    check_inputs(media, into, *given)
+    check_options(calibration=calibration)
+    check_sources("import", given, file_format)
+    print_starts(given)
 
     with quick_imports():
         from mvtrain.exchange.run_import import ImportOptions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -92,6 +92,12 @@ def print_start(path: Path) -> None:
     """Print the first line of a command, before heavy imports; of several processes the first one prints."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         make_console().print(f"reading {path} ...", soft_wrap=True)
+
+
+def print_starts(paths: Iterable[Path]) -> None:
+    """Print the first lines of a command that reads several files or folders."""
+    for path in paths:
+        print_start(path)
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ def synth(
         raise InputError("--output is missing. Give the folder to write.", code="missing-argument", option="--output")
     folder = output or target
     assert folder is not None
+    make_console().print(f"rendering {folder} ...", soft_wrap=True)
     with quick_imports():
         from rich.progress import Progress
 
