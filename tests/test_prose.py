@@ -40,6 +40,7 @@ OTHER_VERBS = re.compile(r"(^|_)(says?|said|tells?|told|looked(?!_(at|for|from|u
 """Verbs that name nothing: functions, arguments and variables load, read, write, report, search, assess."""
 NAMED_BY_AN_ISSUE = {"test_a_blob_lands_where_the_map_says", "test_the_image_is_where_the_map_says"}
 RIDDLE = re.compile(r"(What|How|Whether|Where|Which|Why|When)\b")
+PREDICATE = re.compile(r"(True|False) (if|where|when)\b|Return whether\b|(Test|Check|Tell) whether\b")
 ARGUMENT = re.compile(r" {4}(\w+): (\S.*)")
 NAMED = re.compile(r"[A-Z0-9(`\"'\[]")
 FENCE = re.compile(r" *(`{3,})")
@@ -158,6 +159,17 @@ def test_names_have_the_verbs_of_the_table() -> None:
     found = {str(path.relative_to(ROOT)): names for path in CODE if (names := other_verbs(path.read_text("utf-8")))}
     assert not found
     assert other_verbs("def judge(told, lookup):\n    say, essay = told, lookup\n") == ["judge", "say", "told"]
+
+
+def test_predicates_return_true_if() -> None:
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in CODE
+        if (names := [name for name, text in docstrings(path.read_text("utf-8"))[1] if PREDICATE.match(text)])
+    }
+    assert not found
+    assert PREDICATE.match("True if it is.")
+    assert not PREDICATE.match("Return True if it is.")
 
 
 def test_docstrings_name_the_thing() -> None:

@@ -72,7 +72,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """True if no finding is an error; warnings are allowed."""
+        """Return True if no finding is an error; warnings are allowed."""
         return all(each.severity != "error" for each in self.findings)
 
 

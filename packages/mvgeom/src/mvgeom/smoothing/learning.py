@@ -255,7 +255,7 @@ def _spacing(stretches: Sequence[Observations]) -> float:
 
 
 def _with_usual_motion(noise: Noise, validated: npt.NDArray[np.bool_]) -> Noise:
-    """Give keypoints of which nothing was judged the typical motion of the others; the first guess is of rest."""
+    """Give keypoints without left-out residuals the typical motion of the others; the first guess is rest."""
     if validated.all() or not validated.any():
         return noise
     typical = float(np.exp(np.log(noise.motion[validated]).mean()))

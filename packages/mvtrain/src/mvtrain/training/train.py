@@ -344,7 +344,7 @@ def train_ensemble(folder: Path, console: Console) -> int:
 
 
 def run_fit(arguments: Sequence[str]) -> tuple[int, int]:
-    """Run `mvtrain fit` in a process of its own, which gets the signals that come here.
+    """Run `mvtrain fit` in a process of its own, and forward signals to it.
 
     Returns:
         Its exit status, and the number of the signal that came; 0 if none.
