@@ -259,3 +259,12 @@ def test_without_sleap_io(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "sleap_io", None)
     with raises_input("missing-library", library="sleap_io", extra="exchange"):
         read(path)
+
+
+def test_a_fault_of_our_own_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path, [instance()])
+    read(path)
+    monkeypatch.setattr(sleap, "located_points", lambda *_: np.stack([np.zeros(2), np.zeros(3)]))
+    with pytest.raises(ValueError, match="same shape") as caught:
+        read(path)
+    assert type(caught.value) is ValueError
