@@ -22,7 +22,7 @@ PATHS = re.compile(
 
 ALLOWED = {
     "mvgeom/cli/commands.py": {
-        "output.with_name(f'{output.stem}_smoothed.csv')": "the user's name of a table, only proposed for the next command",
+        "output.with_name(f'{output.stem}_smoothed.csv')": "the user's name, only proposed for the next command",
     },
     "mvgeom/cli/rig_output.py": {
         "Path(folder) / output.name": "the user's own name, in a temporary folder",
