@@ -155,7 +155,7 @@ def _place(one: CameraGroup, world: Floats, seen: Floats, names: list[str]) -> P
             "without it. Its click or its position is wrong"
         )
         findings.append(warning("point_left_out", [name], text, error=miss, others=rms))
-    findings += _judge(name, one, rms, noise, turn, len(usable))
+    findings += _assess(name, one, rms, noise, turn, len(usable))
     assert scene.rotation is not None
     rotation, translation = scene.rotation[0], scene.position[0] * size
     return PlacedCameras(
@@ -263,7 +263,7 @@ def _spread(scene: Scene, views: Views) -> tuple[Floats, Floats, float]:
     return np.rad2deg(np.sqrt(np.diag(covariance)[:3])), np.sqrt(np.diag(center)), noise
 
 
-def _judge(name: str, one: CameraGroup, rms: float, noise: float, turn: Floats, count: int) -> list[Finding]:
+def _assess(name: str, one: CameraGroup, rms: float, noise: float, turn: Floats, count: int) -> list[Finding]:
     findings = []
     side = float(one.sizes.max())
     if rms > _LARGE_ERROR * side:

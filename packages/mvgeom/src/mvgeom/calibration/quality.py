@@ -18,7 +18,7 @@ from mvgeom.calibration.rig_suspects import TIME_CODES
 from mvgeom.calibration.selection import coverage_cells
 from mvgeom.wording import counted
 
-__all__ = ["image_coverage", "judge"]
+__all__ = ["assess", "image_coverage"]
 
 _LOW_COVERAGE = 0.4
 _LOOSE_FOCAL, _LOOSE_FOCAL_OUT_OF_TIME, _UNKNOWN_FOCAL = 0.005, 0.05, 0.25
@@ -38,7 +38,7 @@ def image_coverage(points: Floats, sizes: Floats) -> Floats:
     return np.asarray(coverage_cells(points, sizes).any(axis=1).mean(axis=-1))
 
 
-def judge(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
+def assess(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
     """Find large errors, low coverage, lenses without rays, and uncertain or unequal focal lengths and positions.
 
     Args:

@@ -12,7 +12,7 @@ from mvgeom.calibration.findings import Finding, error, sort_findings, warning
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
-__all__ = ["judge_refinement"]
+__all__ = ["assess_refinement"]
 
 _LARGE_NOISE = 0.01
 """Keypoint noise after the refinement, as a fraction of the image's longer side, that no detector has."""
@@ -28,7 +28,7 @@ _BEFORE = ("late_camera", "swapped_views", "image_size", "mirrored_images", "tur
 _AFTER = (*_BEFORE, "camera_disagrees", "no_agreement")
 
 
-def judge_refinement(
+def assess_refinement(
     given: CameraGroup,
     refined: CameraGroup,
     points: Floats,
@@ -65,11 +65,11 @@ def judge_refinement(
             "`mvgeom check` on the calibration as it was"
         )
         findings.append(error("high_residual", given.names, text, noise=noise))
-    told = {(each.code, each.cameras) for each in findings}
+    reported = {(each.code, each.cameras) for each in findings}
     for cameras, codes in ((given, _BEFORE), (refined, _AFTER)):
         for each in _errors(cameras, points):
-            if each.code in codes and (each.code, each.cameras) not in told:
-                told.add((each.code, each.cameras))
+            if each.code in codes and (each.code, each.cameras) not in reported:
+                reported.add((each.code, each.cameras))
                 findings.append(each)
     return sort_findings(findings)
 

@@ -85,7 +85,7 @@ def print_of(spacing: float) -> TagGrid:
 @pytest.mark.parametrize(
     ("noise", "claimed"), [(0.2, 0.3), (2.0, 0.3), (0.2, 0.5)], ids=["good", "unsharp", "wrong spacing"]
 )
-def test_lenses_alone_are_judged_as_in_a_rig(noise: float, claimed: float) -> None:
+def test_lenses_alone_are_assessed_as_in_a_rig(noise: float, claimed: float) -> None:
     truth = arc_of_cameras(2)
     points = film(truth, 12, board=print_of(0.3), noise=noise).points
     seen = from_points(truth.names, truth.sizes, print_of(claimed), points)
@@ -260,7 +260,7 @@ def test_share_of_the_image_without_rays() -> None:
     assert (beyond.code, beyond.severity) == ("no_ray", "note")
 
 
-def test_commands_tell_where_a_lens_ends(tmp_path: Path) -> None:
+def test_commands_show_where_a_lens_ends(tmp_path: Path) -> None:
     cameras = arc_of_cameras(3, distortion=FOLDING)
     cameras.save(tmp_path / "rig.toml")
     shown = run("show", tmp_path / "rig.toml")
