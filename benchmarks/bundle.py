@@ -163,13 +163,13 @@ def main() -> None:
     calibrated = calibrate(from_points(cameras.names, cameras.sizes, BOARD, points))
     print(f"{'calibrate, from corners to rig':34}{time.perf_counter() - before:8.2f} s  rms {calibrated.rms:.4f} px")
 
-    moments = 500
-    pixels = project(rng.uniform(-0.4, 0.4, (moments, 20, 3)), cameras)
+    num_frames = 500
+    pixels = project(rng.uniform(-0.4, 0.4, (num_frames, 20, 3)), cameras)
     turned = cameras.rotation.copy()
     turned[2] = Rotation.from_euler("x", 1, degrees=True).as_matrix() @ turned[2]
     before = time.perf_counter()
     refined = refine(cameras.replace(rotation=turned), pixels + rng.normal(size=pixels.shape))
-    print(f"{f'refine, {moments * 20} points, 1 px noise':34}{time.perf_counter() - before:8.2f} s  median "
+    print(f"{f'refine, {num_frames * 20} points, 1 px noise':34}{time.perf_counter() - before:8.2f} s  median "
           f"{refined.errors.overall_before:.2f} -> {refined.errors.overall_after:.2f} px")  # fmt: skip
 
 

@@ -226,15 +226,15 @@ def run(case: Case, seeds: int) -> Iterator[str]:
         scale.append(100 * abs(gap(found.cameras) / gap(truth) - 1))
         inside.append(held(found.cameras, truth, found.deviations))
         stated.append(np.linalg.norm(found.deviations.rotation_deg, axis=1).max())
-    said = ", ".join(sorted(set(refused)))
+    codes = ", ".join(sorted(set(refused)))
     if turn:
         yield (
             f"| {case.name} | {np.max(turn):.2f} ±{np.max(stated):.2f} | {np.max(shift):.2f} | {np.max(focal):.2f} | "
-            f"{np.max(scale):.2f} | {100 * np.concatenate(inside).mean():.0f} % | {len(refused)} of {seeds} {said} | "
+            f"{np.max(scale):.2f} | {100 * np.concatenate(inside).mean():.0f} % | {len(refused)} of {seeds} {codes} | "
             f"{np.mean(seconds):.1f} |"
         )
     else:
-        yield f"| {case.name} | - | - | - | - | - | {len(refused)} of {seeds} {said} | - |"
+        yield f"| {case.name} | - | - | - | - | - | {len(refused)} of {seeds} {codes} | - |"
 
 
 def human4(folder: Path) -> Iterator[str]:
@@ -261,11 +261,11 @@ def human4(folder: Path) -> Iterator[str]:
         refined = compare(found.cameras, refine(board, points).cameras, 4.0)
         focal = 100 * np.abs(found.cameras.matrix[:, 0, 0] / board.matrix[:, 0, 0] - 1).max()
         inside = held(found.cameras, board, found.deviations)
-        said = ", ".join(f"{each.severity} {each.code}" for each in found.findings if each.severity != "note")
+        text = ", ".join(f"{each.severity} {each.code}" for each in found.findings if each.severity != "note")
         stated = np.linalg.norm(found.deviations.rotation_deg, axis=1).max()
         yield (
             f"| human4, {way} | {' '.join(f'{each:.2f}' for each in degrees)} ±{stated:.2f} | "
-            f"{' '.join(f'{each:.2f}' for each in percent)} | {focal:.2f} | - | {100 * inside.mean():.0f} % | {said} | "
+            f"{' '.join(f'{each:.2f}' for each in percent)} | {focal:.2f} | - | {100 * inside.mean():.0f} % | {text} | "
             f"against the refined board calibration: {refined[0].max():.2f} deg, {refined[1].max():.2f} % |"
         )
 

@@ -47,14 +47,16 @@ def main() -> None:
             raise SystemExit(f"{project.root} has no true 3D: give runs of generated projects")
         found = outcomes(evaluation, DEFAULT_SHARE)
         truly_found = _truly_found(evaluation, evaluation.hidden_truth_error)
-        said = likelihoods_of(evaluation, found)
-        for name, confidence in said.items():
+        likelihoods = likelihoods_of(evaluation, found)
+        for name, confidence in likelihoods.items():
             figures = calibration_figures(evaluation, confidence, found, truly_found)
             likelihoods.add_row(folder.name, name, *(f"{figure:.3f}" for figure in figures))
         test = np.flatnonzero(evaluation.split == "test")
-        for name, weights in weights_of(evaluation.raw_confidence[test], said[KEPT][test]).items():
-            moments = FramePredictions(index=evaluation.rows[test], points=evaluation.points[test], confidence=weights)
-            points_3d = reconstruct_project(project, moments, None).points
+        for name, weights in weights_of(evaluation.raw_confidence[test], likelihoods[KEPT][test]).items():
+            predictions = FramePredictions(
+                index=evaluation.rows[test], points=evaluation.points[test], confidence=weights
+            )
+            points_3d = reconstruct_project(project, predictions, None).points
             errors_3d.add_row(folder.name, name, *figures_3d(points_3d, evaluation.truth_3d[test]))
     console = Console(width=120)
     console.print(likelihoods)

@@ -23,7 +23,7 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 from board_images import chessboard_pattern
-from calibration_judgement import BOARD, pose_errors, rig
+from calibration_quality import BOARD, pose_errors, rig
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
@@ -100,7 +100,7 @@ def encode(path: Path, cameras: CameraGroup, view: int, rotation: np.ndarray, po
 def images(
     cameras: CameraGroup, view: int, rotation: np.ndarray, position: np.ndarray, background: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """Yield the images of one camera; each is the mean of three moments of a long exposure."""
+    """Yield the images of one camera; each is the mean of three times within a long exposure."""
     pattern, to_pattern = chessboard_pattern(BOARD)
     middle = object_points(BOARD).mean(axis=0)
     turns = cameras.rotation[view] @ rotation
@@ -153,7 +153,7 @@ def report(out: Path, films: dict[str, Path], truth: CameraGroup, every: int | N
     wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
     print(f"{'search' if every is None else f'every {every}'}: {wall:.0f} s, {seconds:.0f} s of CPU")
-    print("\n".join(line for line in done.stdout.splitlines() if line.startswith(("looked", "rms"))))
+    print("\n".join(line for line in done.stdout.splitlines() if line.startswith(("searched", "rms"))))
     print(done.stderr.strip())
     if output.exists():
         found = CameraGroup.load(output)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from calibration_judgement import BOARD, film, pose_errors, rig
+from calibration_quality import BOARD, film, pose_errors, rig
 
 from mvgeom import CameraGroup, reprojection_error, triangulate
 from mvgeom.calibration import Chessboard, Detections, Options, calibrate, detect_boards, from_points, open_source
@@ -89,7 +89,7 @@ def compare(
             except (cv2.error, RuntimeError) as error:
                 print(f"  {name}: failed: {error}")
                 break
-            error, length = judge(cameras, found.points[:, held], board)
+            error, length = assess(cameras, found.points[:, held], board)
             errors.append(error)
             lengths.append(length)
             if truth is not None:
@@ -104,7 +104,7 @@ def part(found: Detections, frames: np.ndarray) -> Detections:
     return from_points(found.names, found.sizes, found.object_points, found.points[:, frames], kept)
 
 
-def judge(cameras: CameraGroup, points: np.ndarray, board: Chessboard) -> tuple[np.ndarray, np.ndarray]:
+def assess(cameras: CameraGroup, points: np.ndarray, board: Chessboard) -> tuple[np.ndarray, np.ndarray]:
     """Return reprojection errors in px, and errors of distances of neighboring corners in squares."""
     pixels = np.moveaxis(points, 0, 1)
     world = triangulate(pixels, cameras)

@@ -1,11 +1,11 @@
-"""Commands that are killed at a random moment and started again end with the same bytes, and leave nothing behind.
+"""Commands that are killed at a random time and started again end with the same bytes, and leave nothing behind.
 
     OMP_WAIT_POLICY=passive uv run python benchmarks/kills.py [--kills 10] [--only fit,predict,...] [--seed 0]
 
 Each command runs once to its end. Then, `--kills` times (twice as often for `fit`), it starts anew in the same place,
 is killed by SIGKILL after a time drawn from its whole length, and is started again: `fit` with `--resume` where there
 is something to resume. Its files must then be those of the run that was not killed, byte for byte, and no others. Times
-are not compared (`run.yaml`, columns of `metrics.csv` and with them its length, TensorBoard, the picture of the curves;
+are not compared (`run.yaml`, columns of `metrics.csv` and with them its length, TensorBoard, the figure of the curves;
 HDF5 files, which hold times, are compared by their tables). `label` gets edits over HTTP until it is killed: every edit
 that it answered must be in the tables that the next process saves.
 
@@ -122,7 +122,7 @@ def run_well(arguments: list[object]) -> None:
 
 
 def kill_command(command: Command, home: Path, kills: int, rng: random.Random) -> list[str]:
-    """Kill a command at random moments; return what differs afterwards, or `same`."""
+    """Kill a command at random times; return what differs afterwards, or `same`."""
     place = home / "place"
     shutil.copytree(command.place, place)
     start = time.monotonic()
@@ -212,7 +212,7 @@ def make_predict(home: Path) -> Command:
 
 
 def make_calibrate(home: Path) -> Command:
-    """A calibration from pictures of a board, with a report."""
+    """A calibration from images of a board, with a report."""
     board = Chessboard(columns=7, rows=4, square_size=0.06)
     truth = arc_of_cameras(2, distortion=()).resize([640.0, 512.0])
     views = []

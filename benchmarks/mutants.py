@@ -8,7 +8,8 @@ imported by a forked process in the place of the module, and the module's tests 
 take no time, with few examples of each property, then, if all passed, the whole files. A mutant that runs ten times as
 long as the module itself counts as noticed. Text of errors and messages is not changed.
 
-Whether a survivor is a fault that a test should notice, or the same program in other words, has to be judged by eye.
+Whether a survivor is a fault that a test should notice, or the same program in other words, has to be decided by
+reading it.
 """
 
 from __future__ import annotations

@@ -14,13 +14,13 @@ With three and two of the cameras, trajectories are compared with those that hol
 camera that is off, the calibration is wrong by 0.2 degrees, which are 3 px.
 
 `fly`: real predictions of 3 networks for 3 views. Each view is predicted from the two others. Noise is learned from the
-first half of the frames, and the second half is the judge: distance in px from the left-out view's keypoints, negative
+first half of the frames, and the second half tests it: distance in px from the left-out view's keypoints, negative
 log likelihood, share of keypoints inside of the intervals, seconds. `--peer` is the Python of an environment with
 ensemble-kalman-smoother; its calibrated multi-camera smoother gets the same files.
 
 `human4`: real keypoints of a detector (the labels of the project) in the 100 frames of its four videos. Each view is
 predicted from the others, with noise that is learned from these alone and the left-out view's own noise from all; there
-are too few frames for a half to judge. One camera's pose is off by a degree; the second table is of the cameras that
+are too few frames for a half to test. One camera's pose is off by a degree; the second table is of the cameras that
 `mvgeom refine` makes of the same keypoints.
 
 `--run` is a run folder whose project is generated, has every frame of its videos in `points_3d.csv`, and was predicted:
@@ -103,14 +103,14 @@ def main() -> None:
 
 def compare_generated(fps: int, num_frames: int, num_recordings: int) -> Table:
     """Compare per-frame triangulation, filters and smoothing on generated recordings of one frame rate."""
-    judged = [judge_recording(fps, num_frames, [fps, number]) for number in range(num_recordings)]
+    assessed = [assess_recording(fps, num_frames, [fps, number]) for number in range(num_recordings)]
     table = Table(title=f"generated, {fps} frames/s, {num_recordings} recordings: 3D error in mm", title_justify="left")
     names = ("", "mean", "median", "95 %", "fastest tenth", "hidden in 2", "50/80/90/99 %", "90 %: hidden", "keypoints")
     for name in names:
         table.add_column(name, justify="left" if not name else "right")
-    for name in judged[0]:
-        errors = np.mean([recording[name].errors for recording in judged], axis=0)
-        inside = [each for recording in judged if (each := recording[name].inside) is not None]
+    for name in assessed[0]:
+        errors = np.mean([recording[name].errors for recording in assessed], axis=0)
+        inside = [each for recording in assessed if (each := recording[name].inside) is not None]
         cells = ["", "", ""]
         if inside:
             every = np.mean([each.every for each in inside], axis=0)
@@ -138,7 +138,7 @@ class Inside:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class Assessed:
     """Trajectories beside the truth.
 
     Attributes:
@@ -150,7 +150,7 @@ class Judged:
     inside: Inside | None
 
 
-def judge_recording(fps: int, num_frames: int, seed: list[int]) -> dict[str, Judged]:
+def assess_recording(fps: int, num_frames: int, seed: list[int]) -> dict[str, Assessed]:
     """Triangulate, filter and smooth one recording, and compare each with the truth."""
     rng = np.random.default_rng(seed)
     cameras, truth = ring(), animal(num_frames, fps, rng)
@@ -183,9 +183,9 @@ def judge_recording(fps: int, num_frames: int, seed: list[int]) -> dict[str, Jud
         smoothed[f"{count} views, bones"] = with_bones(plain, some, part, likelihood[:, :count], times)
     speed = np.linalg.norm(np.gradient(truth, axis=0), axis=-1)
     fast, hidden = speed > np.quantile(speed, 0.9), occluded.sum(1) >= 2
-    judged = {name: Judged(errors=errors_of(each, truth, fast, hidden), inside=None) for name, each in rows.items()}
-    return judged | {
-        name: Judged(errors=errors_of(each.points, truth, fast, hidden), inside=coverage(each, truth, hidden))
+    assessed = {name: Assessed(errors=errors_of(each, truth, fast, hidden), inside=None) for name, each in rows.items()}
+    return assessed | {
+        name: Assessed(errors=errors_of(each.points, truth, fast, hidden), inside=coverage(each, truth, hidden))
         for name, each in smoothed.items()
     }
 
@@ -255,7 +255,7 @@ def compare_fly(peer: Path | None) -> Table:
     for name in ("", "mean px", "median px", "neg. log likelihood", "50/80/90/99 % intervals", "s per frame and view"):
         table.add_column(name, justify="left" if not name else "right")
     triangulated, ours_one, ours_three, theirs = [], [], [], []
-    judge = slice(len(mean) // 2, None)
+    later_half = slice(len(mean) // 2, None)
     learned = {
         "one": learn_noise(every[0, : len(mean) // 2], cameras, likelihood=likelihood[0, : len(mean) // 2]),
         "three": learn_noise(mean[: len(mean) // 2], cameras, covariance=spread[: len(mean) // 2]),
@@ -265,7 +265,7 @@ def compare_fly(peer: Path | None) -> Table:
         others = [other for other in range(3) if other != view]
         pair = cameras.select([cameras.names[other] for other in others])
         world = reconstruct(every[0][:, others], pair, method="refined").points
-        triangulated.append(score(every[0][:, view], project(world, cameras)[:, view], None, judge))
+        triangulated.append(score(every[0][:, view], project(world, cameras)[:, view], None, later_half))
         for name, scores in (("one", ours_one), ("three", ours_three)):
             noise = learned[name].of_views(others)
             begin = time.perf_counter()
@@ -281,13 +281,13 @@ def compare_fly(peer: Path | None) -> Table:
             present, frames_of = np.isfinite(keypoints).all(-1), np.arange(len(keypoints), dtype=float)
             averaged = averaged_covariance(stated, present, frames_of, learned[name].window)
             own = learned[name].covariance(averaged)[:, view]
-            scores.append(score(keypoints[:, view], pixels[:, view], covariance[:, view] + own, judge))
+            scores.append(score(keypoints[:, view], pixels[:, view], covariance[:, view] + own, later_half))
         if peer is not None:
             pixels, covariance, taken = run_peer(peer, cameras, pair, files, others, view)
             seconds["peer"] += taken
             median = np.median(every, axis=0)[:, view]
             own = every.var(axis=0)[:, view][..., None] * np.eye(2)
-            theirs.append(score(median, pixels, covariance + own, judge))
+            theirs.append(score(median, pixels, covariance + own, later_half))
     frames = 3 * len(mean) * 2
     rows = {
         "triangulation, one network": (triangulated, None),
@@ -376,14 +376,16 @@ def read_truth_of_session(path: Path, session: str) -> np.ndarray:
     return table.to_numpy()[rows].reshape(sum(rows), -1, 3)
 
 
-def score(keypoints: np.ndarray, predicted: np.ndarray, covariance: np.ndarray | None, judge: slice) -> list[float]:
+def score(
+    keypoints: np.ndarray, predicted: np.ndarray, covariance: np.ndarray | None, later_half: slice
+) -> list[float]:
     """Mean and median distance in px, mean negative log likelihood and shares inside of the intervals."""
-    residual = (keypoints - predicted)[judge]
+    residual = (keypoints - predicted)[later_half]
     distance = np.linalg.norm(residual, axis=-1)
     values = [float(np.nanmean(distance)), float(np.nanmedian(distance))]
     if covariance is None:
         return [*values, *[np.nan] * (1 + len(LEVELS))]
-    spread = covariance[judge]
+    spread = covariance[later_half]
     known = np.isfinite(residual).all(-1)
     residual, spread = residual[known], spread[known]
     square = np.einsum("ni,nij,nj->n", residual, np.linalg.inv(spread), residual)

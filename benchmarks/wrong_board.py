@@ -15,14 +15,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from board_images import charuco_pattern, path_of_body, rays_of, render
-from calibration_judgement import rig
+from calibration_quality import rig
 
 from mvgeom import CameraGroup
 from mvgeom.calibration import CalibrationError, CharucoBoard, TagGrid, detect_boards, open_source
 
 SIZES = {"square_size": 0.1, "marker_size": 0.075}
 BOARD = CharucoBoard(columns=7, rows=5, **SIZES)
-ASKED = {
+DESCRIBED = {
     "another dictionary": CharucoBoard(columns=7, rows=5, dictionary="DICT_5X5_50", **SIZES),
     "inverted": CharucoBoard(columns=7, rows=5, inverted=True, **SIZES),
     "columns and rows exchanged": CharucoBoard(columns=5, rows=7, **SIZES),
@@ -34,8 +34,8 @@ ASKED = {
 def write_films(cameras: CameraGroup, folder: Path, num_frames: int) -> None:
     """Write a film of each camera."""
     rng, rays = np.random.default_rng(0), rays_of(cameras)
-    moments = -(-num_frames // 500)
-    rotation, position = path_of_body(max(moments, 6), 0, spread=0.3, tilt=30)
+    num_poses = -(-num_frames // 500)
+    rotation, position = path_of_body(max(num_poses, 6), 0, spread=0.3, tilt=30)
     middle = BOARD.points().mean(axis=0)
     for view, name in enumerate(cameras.names):
         images = [
@@ -43,7 +43,7 @@ def write_films(cameras: CameraGroup, folder: Path, num_frames: int) -> None:
                 [(*charuco_pattern(BOARD), rotation[each], position[each] - rotation[each] @ middle)], rays[view],
                 cameras.rotation[view], cameras.translation[view], rng,
             )
-            for each in range(moments)
+            for each in range(num_poses)
         ]  # fmt: skip
         code = cv2.VideoWriter_fourcc(*"mp4v")  # type: ignore[attr-defined]
         writer = cv2.VideoWriter(str(folder / f"{name}.mp4"), code, 60, (640, 512))
@@ -61,13 +61,13 @@ def main() -> None:
         write_films(cameras, Path(folder), arguments.frames)
         sources = {name: open_source(name, Path(folder) / f"{name}.mp4") for name in cameras.names}
         print("| asked for | CPU s | finding |\n|---|---|---|")
-        for name, board in ASKED.items():
-            start, said = time.process_time(), "none: all images were read"
+        for name, board in DESCRIBED.items():
+            start, reason = time.process_time(), "none: all images were read"
             try:
                 detect_boards(sources, board)
             except CalibrationError as error:
-                said = error.findings[0].code
-            print(f"| {name} | {time.process_time() - start:.1f} | {said} |", flush=True)
+                reason = error.findings[0].code
+            print(f"| {name} | {time.process_time() - start:.1f} | {reason} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -162,3 +162,35 @@ def test_the_walk_sees_imports_wherever_they_are() -> None:
     found = list(imports_of(text, {"p", *(f"p.{letter}" for letter in "abcdefg")}))
     assert {entry.module for entry in found if entry.at_module_level} == {"p.a", "p.b", "p.f", "p.g"}
     assert {entry.module for entry in found if not entry.at_module_level} == {"p.c", "p.d", "p.e"}
+
+
+def is_wall_time(node: ast.AST) -> bool:
+    """Return True for a call of a clock that goes on while other processes run."""
+    names = {"time", "monotonic", "perf_counter", "time_ns", "monotonic_ns", "perf_counter_ns"}
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in {f"time.{name}" for name in names} | names - {
+        "time"
+    }
+
+
+def test_no_test_asserts_wall_time() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}, line {node.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Assert) and any(map(is_wall_time, ast.walk(node.test)))
+    ]
+    assert not found
+    assert any(map(is_wall_time, ast.walk(ast.parse("assert time.monotonic() - start < 5"))))
+
+
+def prints(path: Path) -> list[int]:
+    """Return the lines of a file that print without a console that they are given."""
+    streams = {"print", "sys.stdout.write", "sys.stderr.write", "typer.echo"}
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    return [node.lineno for node in calls if ast.unparse(node.func) in streams]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_but_commands_prints(package: str) -> None:
+    files = [path for path in (ROOT / "packages" / package / "src").rglob("*.py") if "cli" not in path.parts]
+    assert not {str(path.relative_to(ROOT)): lines for path in files if (lines := prints(path))}

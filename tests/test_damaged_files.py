@@ -92,7 +92,7 @@ PARSED = {
 """Readers that try the modules with such calls."""
 
 NOT_TRIED = {
-    "mvtrain.config.plugins": "tests/mvtrain/test_trust.py damages the state",
+    "mvtrain.config.plugins": "tests/mvtrain/test_allowed_plugins.py damages the state",
     "mvaug.photometric": "decodes the JPEG that it has encoded",
     "mvtrain.exchange.into_project": "tables that the same command has written, and read by `label_tables` before",
     "mvtrain.exchange.to_nwb": "writes to memory",
@@ -131,10 +131,10 @@ def test_damaged_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
     for seed in range(2):
         folder = tmp_path / str(seed)
         path, what = make_damaged(name, tmp_path / "whole", damaged, seed, folder)
-        start = time.monotonic()
+        start = time.process_time()
         outcome, message = read_damaged(reader, path)
         assert outcome in ("ok", "refused"), f"{what}: {message}"
-        assert time.monotonic() - start < SECONDS, what
+        assert time.process_time() - start < SECONDS, what
 
 
 @pytest.mark.long

@@ -17,7 +17,30 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
 ]
 CODE = sorted(path for folder in ("packages", "tests", "benchmarks", "docs") for path in (ROOT / folder).rglob("*.py"))
+TEXTS = [
+    *PAGES,
+    *CODE,
+    *(
+        path
+        for folder, suffixes in {
+            "packages": ("*.js", "*.html", "*.j2", "*.css", "*.toml"),
+            "examples": ("*.py", "*.yaml"),
+            ".github": ("*.yml", "*.md"),
+        }.items()
+        for suffix in suffixes
+        for path in sorted((ROOT / folder).rglob(suffix))
+    ),
+]
+"""Pages, code, tests, the pages that browsers show, examples and workflows."""
+OTHER_WORDS = re.compile(
+    r"(?i)(?<![a-z])(moment|instants?|pictures?|beliefs?|believ(e|es|ed|ing)|trust(s|ed|ing)?|(un)?seal(s|ed|ing)?)(?![a-z])"
+)
+"""Words with another one in the table of CONTRIBUTING.md. `moments` stays: those of a distribution and of Adam."""
+OTHER_VERBS = re.compile(r"(^|_)(says?|said|tells?|told|looked(?!_(at|for|from|up))|judge[sd]?|judging|judgement)(_|$)")
+"""Verbs that name nothing: functions, arguments and variables load, read, write, report, search, assess."""
+NAMED_BY_AN_ISSUE = {"test_a_blob_lands_where_the_map_says", "test_the_image_is_where_the_map_says"}
 RIDDLE = re.compile(r"(What|How|Whether|Where|Which|Why|When)\b")
+PREDICATE = re.compile(r"(True|False) (if|where|when)\b|Return whether\b|(Test|Check|Tell) whether\b")
 ARGUMENT = re.compile(r" {4}(\w+): (\S.*)")
 NAMED = re.compile(r"[A-Z0-9(`\"'\[]")
 FENCE = re.compile(r" *(`{3,})")
@@ -45,6 +68,25 @@ def too_long(text: str) -> list[int]:
 def time_steps(text: str) -> list[int]:
     """Return the numbers of the lines that call a frame a moment, outside code."""
     return [number for number, line in prose(text) if re.search(r"(?i)\bmoments?\b", re.sub(r"`[^`]*`", "", line))]
+
+
+def other_words(text: str) -> list[str]:
+    """Return the words of a text for which there is another one; tables name both."""
+    lines = (line for line in text.splitlines() if not line.startswith("|"))
+    return [found[0] for line in lines for found in OTHER_WORDS.finditer(line)]
+
+
+def other_verbs(source: str) -> list[str]:
+    """Return the names of functions, classes, arguments and variables that have a verb for which there is another."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return sorted(name for name in names - NAMED_BY_AN_ISSUE if OTHER_VERBS.search(name.lower()))
 
 
 @cache
@@ -97,6 +139,37 @@ def test_lines_of_pages_are_short(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_time_step_is_a_frame(page: Path) -> None:
     assert not time_steps(page.read_text(encoding="utf-8")), f"lines of {page} that say moment: write frame"
+
+
+def test_every_text_has_the_words_of_the_table() -> None:
+    found = {
+        str(path.relative_to(ROOT)): words
+        for path in TEXTS
+        if path != Path(__file__) and (words := other_words(path.read_text(encoding="utf-8")))
+    }
+    assert not found
+    assert other_words("this moment\nsecond moments\n| `picture` |\na_picture of Trust") == [
+        "moment",
+        "picture",
+        "Trust",
+    ]
+
+
+def test_names_have_the_verbs_of_the_table() -> None:
+    found = {str(path.relative_to(ROOT)): names for path in CODE if (names := other_verbs(path.read_text("utf-8")))}
+    assert not found
+    assert other_verbs("def judge(told, lookup):\n    say, essay = told, lookup\n") == ["judge", "say", "told"]
+
+
+def test_predicates_return_true_if() -> None:
+    found = {
+        str(path.relative_to(ROOT)): names
+        for path in CODE
+        if (names := [name for name, text in docstrings(path.read_text("utf-8"))[1] if PREDICATE.match(text)])
+    }
+    assert not found
+    assert PREDICATE.match("True if it is.")
+    assert not PREDICATE.match("Return True if it is.")
 
 
 def test_docstrings_name_the_thing() -> None:

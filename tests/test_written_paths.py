@@ -21,6 +21,9 @@ PATHS = re.compile(
 """Names of variables that hold folders; other divisions are arithmetic."""
 
 ALLOWED = {
+    "mvgeom/cli/commands.py": {
+        "output.with_name(f'{output.stem}_smoothed.csv')": "the user's name, only proposed for the next command",
+    },
     "mvgeom/cli/rig_output.py": {
         "Path(folder) / output.name": "the user's own name, in a temporary folder",
         "output.with_name(f'{output.name}{CLOCKS_SUFFIX}')": "the name of the user's calibration, only looked for",

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-PICTURE = Path(__file__).parents[1] / "images" / "architecture.svg"
+FIGURE = Path(__file__).parents[1] / "images" / "architecture.svg"
 
 FILES, MVGEOM, MVAUG, MVTRAIN = "#f5f1e6", "#dcebdd", "#f6dfd3", "#dbe6f4"
 EDGE = "#4a4a4a"
@@ -69,7 +69,7 @@ def border(box: tuple[float, float, float, float, str, str, str], towards: tuple
 
 
 def main() -> None:
-    """Draw the picture."""
+    """Draw the figure."""
     # The same bytes at every run: no date, no random identifiers, text as text.
     matplotlib.rcParams.update({"svg.hashsalt": "architecture", "svg.fonttype": "none", "font.family": "sans-serif"})
     figure = Figure(figsize=(10.8, 4.4))
@@ -100,7 +100,7 @@ def main() -> None:
     )
     for box in BOXES.values():
         draw_box(axes, *box)
-    figure.savefig(PICTURE, metadata={"Date": None}, facecolor="white")
+    figure.savefig(FIGURE, metadata={"Date": None}, facecolor="white")
 
 
 if __name__ == "__main__":

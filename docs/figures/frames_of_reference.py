@@ -1,4 +1,4 @@
-"""Draw one picture per frame of reference for docs/conventions.md: uv run python docs/figures/frames_of_reference.py.
+"""Draw one figure per frame of reference for docs/conventions.md: uv run python docs/figures/frames_of_reference.py.
 
 All show the same frame of a generated project in the same view, with the position of the nose.
 """

@@ -188,8 +188,8 @@ def unpack(archive: zipfile.ZipFile, project: Path) -> None:
         copies[f"{TRIAL}/videos/{view}.mp4"] = f"videos/{SESSION}_{view}.mp4"
         copies[f"{DEMO}/S00_Calibration/extrinsics/ext_{view}_img/{view}_ext.png"] = f"scene/{view}.png"
         for number in range(1, NUM_BOARDS + 1):
-            picture = f"{view}_{number:02d}_int.jpg"
-            copies[f"{DEMO}/S00_Calibration/intrinsics/int_{view}_img/{picture}"] = f"boards/{picture}"
+            image = f"{view}_{number:02d}_int.jpg"
+            copies[f"{DEMO}/S00_Calibration/intrinsics/int_{view}_img/{image}"] = f"boards/{image}"
     for source, target in copies.items():
         (project / target).parent.mkdir(parents=True, exist_ok=True)
         (project / target).write_bytes(read_member(archive, source))

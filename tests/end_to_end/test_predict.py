@@ -621,3 +621,29 @@ def test_two_processes_share_the_sessions(run: Path, tmp_path: Path, predict) ->
     for session in ("a", "b", "c"):
         ours, theirs = read(tmp_path / "one", session), read(tmp_path / "two", session)
         np.testing.assert_allclose(np.array(ours[0]), np.array(theirs[0]), atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        ("--device", "nonsense"),
+        ("--device", "tpu"),
+        ("--device", "cuda:99"),
+        ("--device", "cpu:0", "--devices", "2"),
+    ],
+    ids=" ".join,
+)
+def test_a_device_of_no_name_or_not_here_is_one_line(
+    device: tuple[str, ...],
+    run: Path,
+    recorded: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outcome = run_mvtrain(
+        capsys, monkeypatch, "predict", run, recorded / "videos", *device, "--output", tmp_path / "out"
+    )
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    assert device[1] in outcome.err

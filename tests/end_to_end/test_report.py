@@ -273,7 +273,7 @@ def test_a_browser_shows_plays_and_turns_it(html: Path, width: int) -> None:
         page.wait_for_function(f"Math.abs({eye}[0] - {turned[0]}) + Math.abs({eye}[1] - {turned[1]}) > 0.1")
 
 
-def test_the_page_of_another_checkpoint_is_written_where_the_options_say(run: Path, html: Path, report) -> None:
+def test_the_page_of_another_checkpoint_is_written_where_the_options_state(run: Path, html: Path, report) -> None:
     assert html.stat().st_size < 10e6
     assert "checkpoint best" in html.read_text(encoding="utf-8")
     other = report(run, "--output", run / "last.html", "--checkpoint", "last")
@@ -282,7 +282,7 @@ def test_the_page_of_another_checkpoint_is_written_where_the_options_say(run: Pa
     assert [path.name for path in run.glob("*.html")] == ["last.html"]
 
 
-def test_the_page_of_a_run_without_a_log_is_written_into_the_run_folder_and_says_so(run: Path, report) -> None:
+def test_the_page_of_a_run_without_a_log_is_written_into_the_run_folder_and_states_so(run: Path, report) -> None:
     (run / "metrics.csv").unlink()
     (run / "run.yaml").unlink()
     outcome = report(run)
@@ -294,7 +294,7 @@ def test_the_page_of_a_run_without_a_log_is_written_into_the_run_folder_and_says
     assert "unknown: the run folder has no run.yaml" in page
 
 
-def test_the_page_of_a_project_without_calibration_says_why_it_has_no_3d(
+def test_the_page_of_a_project_without_calibration_states_why_it_has_no_3d(
     run: Path, project: Path, tmp_path: Path, report
 ) -> None:
     moved = shutil.copytree(project, tmp_path / "moved")

@@ -232,7 +232,7 @@ def test_a_run_of_sharded_weights_goes_on_where_it_stopped(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_process_stops_all_and_the_first_tells_it(project: Path, tmp_path: Path) -> None:
+def test_a_signal_to_one_process_stops_all_and_the_first_shows_it(project: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     config = write_tiny_config(tmp_path / "tiny.yaml", project, max_epochs=200, log_every_n_steps=1)
     process = start(config, "training.devices=2", "--output", run)
@@ -450,7 +450,7 @@ class TestFaults:
             train(config, run, QUIET, resume=True)
         assert str(run / "checkpoints" / "best") in str(caught.value)
 
-    def test_a_changed_learning_rate_holds_and_is_said(self, run: Path) -> None:
+    def test_a_changed_learning_rate_holds_and_is_reported(self, run: Path) -> None:
         settings = yaml.safe_load((run / "config.yaml").read_text())
         settings["training"]["optimizer_params"]["learning_rate"] = 1e-5
         settings["training"]["max_epochs"] += 1

@@ -58,8 +58,8 @@ def test_every_command_is_in_a_block_that_runs() -> None:
         *(f"mvtrain {name}" for name in ("check", "fit", "predict", "evaluate")),
     ):
         assert f"uv run {command} " in commands
-    for picture in re.findall(r"!\[.*?\]\((.*?)\)", page):
-        assert (PAGE.parent / picture).stat().st_size < 250_000
+    for figure in re.findall(r"!\[.*?\]\((.*?)\)", page):
+        assert (PAGE.parent / figure).stat().st_size < 250_000
 
 
 @pytest.mark.slow

@@ -92,6 +92,8 @@ def test_paths_that_are_not_there_or_not_of_the_kind(
         (("import", "nonsense", project, "--output", tmp_path / "new"), "nonsense"),
         (("import", "coco", tmp_path / "no.json", "--output", tmp_path / "new"), "no.json"),
         (("convert", "nonsense", project, "--output", tmp_path / "new"), "nonsense"),
+        (("synth",), "--output"),
+        (("synth", full, "--output", full), "--output"),
         (("synth", full), full),
         (("synth", tmp_path / "new", "--num-views", "0"), "0"),
         (("nonsense",), "nonsense"),
@@ -194,6 +196,10 @@ def test_old_names_of_options_stay_valid_and_are_not_shown(command: Command, tmp
     )
     assert outcome.status == 0, outcome.err
     assert (tmp_path / "old" / "CollectedData_cam2.csv").exists()
+    assert replace_old_names(["init", "films", "--copy"]) == ["init", "films", "--copy-videos"]
+    old_import = ["import", "coco", "--predictions=0.5"]
+    assert replace_old_names(old_import) == ["import", "coco", "--min-likelihood=0.5"]
+    assert replace_old_names(["label", "p", "--predictions", "run"]) == ["label", "p", "--predictions", "run"]
     assert replace_old_names(["fit", "c.yaml", "--output-dir=x", "--", "--out"]) == [
         "fit",
         "c.yaml",
@@ -208,7 +214,7 @@ def test_old_names_of_options_stay_valid_and_are_not_shown(command: Command, tmp
         "--batch-size=2",
         "--overrides",
     ]
-    for name in ("fit", "check", "predict", "export", "evaluate", "report", "import", "convert", "synth"):
+    for name in ("init", "fit", "check", "predict", "export", "evaluate", "report", "import", "convert", "synth"):
         shown = command(name, "-h")
         assert shown.status == 0
         words = {word.strip(",") for word in shown.out.split()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +190,40 @@ def test_what_is_right_beside_other_files_is_not_refused(paths: dict[str, Path],
     check_labeled_project(paths["folder-of-tables"])
     for file_format in (*READERS, "of a plugin"):
         check_sources("import", [videos, paths["folder-of-images"]], file_format)
+
+
+ABSENT = {
+    "init": ("nowhere", "--keypoints", "a"),
+    "frames": ("nowhere",),
+    "label": ("nowhere",),
+    "crop": ("nowhere", "-o", "new"),
+    "fit": ("nowhere",),
+    "check": ("nowhere",),
+    "predict": ("nowhere", "videos"),
+    "smooth": ("nowhere", "-o", "new"),
+    "pseudolabel": ("nowhere", "predictions"),
+    "export": ("nowhere",),
+    "evaluate": ("nowhere",),
+    "report": ("nowhere",),
+    "import": ("coco", "nowhere", "-o", "new"),
+    "convert": ("anipose", "nowhere", "-o", "new"),
+}
+
+
+def test_a_wrong_path_is_named_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    assert {f"mvtrain {name}" for name in ABSENT} == set(command_options("mvtrain")) - {"mvtrain synth"}
+    code = (
+        "import json, sys\nfrom mvtrain.cli.app import main\n"
+        "for arguments in json.loads(sys.argv[1]):\n    sys.argv = ['mvtrain', *arguments]\n"
+        "    try:\n        main()\n    except SystemExit as ended:\n        assert ended.code == 2, arguments\n"
+        "    heavy = {'torch', 'pandas', 'scipy', 'lightning', 'cv2', 'matplotlib'} & set(sys.modules)\n"
+        "    assert not heavy, (arguments, heavy)\n"
+    )
+    lines = json.dumps([[name, *arguments] for name, arguments in ABSENT.items()])
+    done = subprocess.run(
+        [sys.executable, "-c", code, lines], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    errors = done.stderr.splitlines()
+    assert [line for line in errors if "nowhere" not in line] == []
+    assert len(errors) == len(ABSENT)

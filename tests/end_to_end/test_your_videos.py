@@ -92,7 +92,8 @@ def test_one_view_without_a_calibration(
     [
         (["init", "videos"], "--keypoints"),
         (["init", "--keypoints", "a,b"], "there are no videos"),
-        (["init", "videos", "--keypoints", "a,,b"], "a keypoint's name"),
+        (["init", ".", "--keypoints", "a,,b"], "a keypoint's name"),
+        (["init", "nowhere", "--keypoints", "a"], "nowhere"),
         (["init", "--view", "top", "--keypoints", "a"], "--view"),
         (["frames", "nowhere"], "mvtrain init"),
         (["crop", "nowhere", "--output", "x"], "mvtrain init"),

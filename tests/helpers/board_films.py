@@ -70,8 +70,8 @@ def film_board(
         writer = cv2.VideoWriter(str(films[name]), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
         assert writer.isOpened(), films[name]
         first = 40 - (late or {}).get(name, 0)
-        for moment in range(first, first + num_frames):
-            writer.write(cv2.cvtColor(_image(cameras, view, rotation[moment], place[moment]), cv2.COLOR_GRAY2BGR))
+        for frame in range(first, first + num_frames):
+            writer.write(cv2.cvtColor(_image(cameras, view, rotation[frame], place[frame]), cv2.COLOR_GRAY2BGR))
         writer.release()
     return films
 

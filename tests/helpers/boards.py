@@ -114,8 +114,8 @@ def film_body(cameras: CameraGroup, body: BoardSet, num_frames: int, *, noise: f
 
 
 def photograph(cameras: CameraGroup, board: Board, filmed: Filmed) -> list[list[np.ndarray]]:
-    """Pictures of the board by each camera (which must have no distortion), moment by moment."""
-    pictures = []
+    """Images of the board by each camera (which must have no distortion), frame by frame."""
+    images = []
     for view in range(len(cameras)):
         poses = [
             np.column_stack([turn[:, :2], position])
@@ -123,14 +123,14 @@ def photograph(cameras: CameraGroup, board: Board, filmed: Filmed) -> list[list[
         ]
         seen = [cameras.rotation[view] @ pose + [0, 0, 1] * cameras.translation[view][:, None] for pose in poses]
         size = tuple(int(length) for length in cameras.sizes[view])
-        pictures.append([picture(board, cameras.matrix[view] @ pose, size) for pose in seen])
-    return pictures
+        images.append([draw_board(board, cameras.matrix[view] @ pose, size) for pose in seen])
+    return images
 
 
-def picture(
+def draw_board(
     board: Board, homography: np.ndarray, size: tuple[int, int], *, blur: float = 0.8, border_bits: int = 2
 ) -> np.ndarray:
-    """(H, W) gray picture of a board with a white margin, by its homography from board coordinates to pixels.
+    """(H, W) gray image of a board with a white margin, by its homography from board coordinates to pixels.
 
     An inverted board has a black margin. `border_bits` is the width of an AprilGrid's borders.
     """

@@ -221,7 +221,7 @@ def test_a_view_with_few_labels_still_moves(make_sample):
     assert np.isnan(few.points[2, 1:]).all()
 
 
-def test_without_cameras_or_points_a_sample_passes_unmoved_and_says_why(make_sample):
+def test_without_cameras_or_points_a_sample_passes_unmoved_and_states_why(make_sample):
     augmentation = Augmentation.from_config("none", True)
     sample = make_sample(0)
     outcome = augment_sample(

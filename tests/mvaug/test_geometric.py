@@ -89,7 +89,7 @@ def test_the_order_of_the_mapping_is_kept():
     assert not np.allclose(first_shift, first_turn)
 
 
-def test_sides_are_cropped_apart_unless_told_otherwise():
+def test_sides_are_cropped_apart_unless_another_choice_is_made():
     apart = map_of(always("CropAndPad", percent=[-0.2, 0.2]))
     alike = map_of(always("CropAndPad", percent=[-0.2, 0.2], sample_independently=False))
     corners = np.array([[-0.5, -0.5], [199.5, 99.5]])

@@ -60,7 +60,7 @@ def test_no_module_names_torch_in_an_import() -> None:
 
 
 def test_public_names_are_listed_and_documented() -> None:
-    assert dir(mvaug) == sorted(mvaug.__all__)
+    assert dir(mvaug) == sorted([*mvaug.__all__, "__version__"])
     for name in mvaug.__all__:
         assert getattr(mvaug, name).__doc__
     assert mvaug.__version__ == importlib.metadata.version("mvaug")

@@ -134,7 +134,7 @@ def test_draws_stay_within_their_distribution():
         ),
     ],
 )
-def test_mistakes_are_told_where_and_what_to_do(imgaug, code, argument):
+def test_mistakes_are_reported_where_and_what_to_do(imgaug, code, argument):
     with raises_input(code, argument=f"imgaug{argument}") as caught:
         parse_imgaug(imgaug)
     # Trainers put the section of their config before it.

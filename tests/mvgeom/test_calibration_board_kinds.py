@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.boards import arc_of_cameras, film, photograph, picture, square_pattern
+from helpers.boards import arc_of_cameras, draw_board, film, photograph, square_pattern
 from helpers.errors import raises_input
 from helpers.mvgeom_command import run
 from mvgeom import CameraGroup
@@ -60,7 +60,7 @@ def small(board: Board) -> np.ndarray:
 def shown(board: Board, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """An image of the board with noise, and the places of its corners."""
     rng = np.random.default_rng(0)
-    image = picture(board, HOMOGRAPHY, (640, 480), **options) + 2 * rng.normal(size=(480, 640))
+    image = draw_board(board, HOMOGRAPHY, (640, 480), **options) + 2 * rng.normal(size=(480, 640))
     expected = cv2.perspectiveTransform(object_points(board)[None, :, :2], HOMOGRAPHY)[0]
     return np.clip(image, 0, 255).astype(np.uint8), expected
 
@@ -125,7 +125,7 @@ def test_a_cut_chessboard_is_named(tmp_path: Path) -> None:
         ("cut_board", "error", ("cam1",)),
         ("cut_board", "error", ("cam2",)),
     ]
-    assert found.findings[0].evidence["pictures_with_cut_board"] == 4
+    assert found.findings[0].evidence["images_with_cut_board"] == 4
     assert "boards with markers" in found.findings[0].text or "a board with markers" in found.findings[0].text
 
 
@@ -213,7 +213,7 @@ def test_a_wrong_board_is_found_after_a_sample(asked: Board, code: str, tmp_path
     assert [(each.code, each.severity, each.cameras) for each in caught.value.findings] == [
         (code, "error", (name,)) for name in sources
     ]
-    assert caught.value.findings[0].evidence["pictures"] == 24
+    assert caught.value.findings[0].evidence["images"] == 24
 
 
 def test_a_film_is_sampled_without_reading_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from helpers.boards import film_body, picture, ring_of_cameras
+from helpers.boards import draw_board, film_body, ring_of_cameras
 from helpers.errors import raises_input
 from mvgeom import CameraGroup
 from mvgeom.calibration import (
@@ -116,7 +116,7 @@ def test_both_sides_are_detected_by_opposite_cameras(tmp_path: Path) -> None:
         shift = cameras.rotation[view] @ (turn @ face.position + place) + cameras.translation[view]
         assert rotation[2, 2] > 0  # this face is turned to this camera
         homography = cameras.matrix[view] @ np.column_stack([rotation[:, :2], shift])
-        cv2.imwrite(str(tmp_path / f"{name}.png"), picture(face.board, homography, (640, 512)))
+        cv2.imwrite(str(tmp_path / f"{name}.png"), draw_board(face.board, homography, (640, 512)))
         sources[name] = open_source(name, tmp_path / f"{name}.png")
         corners = cv2.perspectiveTransform(face.board.points()[None, :, :2], homography)[0]
         expected.append(np.full((len(object_points(body)), 2), np.nan))
@@ -129,8 +129,8 @@ def test_markers_of_other_faces_are_the_board_s_own(tmp_path: Path) -> None:
     """A camera that sees the back in few of its images: what is found there is not another board."""
     body = two_sided(SHEET, 0.02)
     face = body.faces[1].board
-    seen = picture(face, np.array([[900.0, 0, 80], [0, 900, 90], [0, 0, 1]]), (640, 512))
-    half = picture(face, np.array([[900.0, 0, 560], [0, 900, 440], [0, 0, 1]]), (640, 512))  # cut to a marker or two
+    seen = draw_board(face, np.array([[900.0, 0, 80], [0, 900, 90], [0, 0, 1]]), (640, 512))
+    half = draw_board(face, np.array([[900.0, 0, 560], [0, 900, 440], [0, 0, 1]]), (640, 512))  # cut to a marker or two
     for number in range(6):
         cv2.imwrite(str(tmp_path / f"{number}.png"), seen if number == 0 else half)
     found = detect_boards({"cam1": open_source("cam1", tmp_path)}, body)
@@ -316,7 +316,7 @@ def test_faces_without_a_pose_beside_others(tmp_path: Path) -> None:
         read_board(path)
 
 
-def test_a_chessboard_does_not_tell_which_side_is_seen() -> None:
+def test_a_chessboard_does_not_show_which_side_is_seen() -> None:
     with raises_input("bad-option", option="--two-sided"):
         parse_board({**OPTIONS, "chessboard": "7x4", "square": 1.0, "two_sided": 0.01})
     assert parse_board({**OPTIONS, "chessboard": "7x4", "square": 1.0}) == Chessboard(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.boards import arc_of_cameras, film, photograph, picture
+from helpers.boards import arc_of_cameras, draw_board, film, photograph
 from helpers.errors import raises_input
 from mvgeom.calibration import CharucoBoard, Chessboard, Lens, Options, Source, calibrate, detect_boards, open_source
 from mvgeom.calibration.boards import Board, object_points
@@ -31,7 +31,7 @@ def shown(board: Board, homography: np.ndarray = HOMOGRAPHY, **options: object) 
     """A image of the board, and where its corners are."""
     corners = object_points(board)[:, :2]
     expected = cv2.perspectiveTransform(corners[:, None], homography)[:, 0]
-    return picture(board, homography, (800, 600), **options), expected  # type: ignore[arg-type]
+    return draw_board(board, homography, (800, 600), **options), expected  # type: ignore[arg-type]
 
 
 def write(folder: Path, images: dict[str, np.ndarray]) -> Path:
@@ -161,7 +161,7 @@ def test_why_a_chessboard_is_not_found(tmp_path: Path) -> None:
     (finding,) = detect_boards({"cam1": open_source("cam1", nothing)}, CHESSBOARD).findings
     assert finding.code == "no_boards"
     assert finding.cameras == ("cam1",)
-    assert finding.evidence == {"found": 0, "pictures": 1}
+    assert finding.evidence == {"found": 0, "images": 1}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_why_a_charuco_board_is_not_found(
     (finding,) = detect_boards({"cam1": open_source("cam1", write(tmp_path / "a", images))}, board).findings
     assert finding.code == code
     assert finding.severity == "error"
-    assert set(finding.evidence) - {"found", "pictures"} == evidence
+    assert set(finding.evidence) - {"found", "images"} == evidence
     assert finding.cameras == ("cam1",)
 
 
@@ -312,8 +312,8 @@ def test_from_images_to_a_rig(tmp_path: Path) -> None:
     board = Chessboard(columns=7, rows=4, square_size=0.06)
     filmed = film(truth, 8, board=board, spread=0.2)
     given = {}
-    for name, pictures in zip(truth.names, photograph(truth, board, filmed), strict=True):
-        images = {f"{name}-{frame}.png": image for frame, image in enumerate(pictures)}
+    for name, taken in zip(truth.names, photograph(truth, board, filmed), strict=True):
+        images = {f"{name}-{frame}.png": image for frame, image in enumerate(taken)}
         given[name] = open_source(name, write(tmp_path / name, images))
     found = detect_boards(given, board)
     assert found.seen.sum() >= 0.9 * np.isfinite(filmed.points).all((-1, -2)).sum()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 
 from helpers.boards import BOARD, arc_of_cameras, film
 from helpers.errors import raises_input
@@ -17,7 +20,7 @@ from mvgeom.calibration.boards import object_points
 from mvgeom.calibration.bundle import NUM_POSE, Scene, Step, Views, linearize, residuals
 from mvgeom.calibration.lens_jacobian import project_with_jacobian
 from mvgeom.calibration.lens_prior import LensPrior
-from mvgeom.calibration.schur import adjust
+from mvgeom.calibration.schur import adjust, propagate_lens_errors
 
 NO_FACE = np.zeros((0, NUM_POSE))
 lenses = st.sampled_from([*((length, False) for length in LENSES), (4, True)])
@@ -270,6 +273,101 @@ def test_points_alone_leave_seven_directions_open() -> None:
     assert adjust(truth, views, free).undetermined == 7
     free[0] = False
     assert adjust(truth, views, free).undetermined == 1
+
+
+def dense_of_cameras(scene: Scene, views: Views, free: np.ndarray) -> np.ndarray:
+    """Derivatives (R, free parameters) of all residuals, without what the blocks can take up."""
+    linear = linearize(scene, views)
+    kept = []
+    for block in range(views.num_blocks):
+        rows = np.flatnonzero(views.block == block)
+        by_block = linear.by_block[rows].reshape(-1, scene.block_size)
+        by_camera = np.zeros((len(rows), *linear.residuals.shape[1:], *free.shape))
+        for row, view in enumerate(rows):
+            by_camera[row, ..., views.camera[view], :] = linear.by_camera[view]
+        basis, _ = np.linalg.qr(by_block)
+        slopes = by_camera.reshape(len(basis), -1)[:, free.reshape(-1)]
+        kept.append(slopes - basis @ (basis.T @ slopes))
+    return np.concatenate(kept)
+
+
+@pytest.mark.parametrize(("corners", "open_directions"), [(0, 6), (1, 4), (2, 2), (8, 0)])
+@pytest.mark.parametrize("shared_lens", [False, True])
+def test_what_nothing_determines_has_a_large_deviation(corners: int, open_directions: int, shared_lens: bool) -> None:
+    """The third camera sees few corners of one board: its pose is open, and what the others know stays known."""
+    scene, views = board_problem(4, frames=6)
+    last = np.flatnonzero(views.camera == 2)
+    weights = views.weights.copy()
+    weights[last] = 0
+    weights[last[0], :corners] = 1
+    views = dataclasses.replace(views, weights=weights)
+    free = np.zeros((3, scene.camera_size), dtype=bool)
+    free[1:, :NUM_POSE] = True
+    free[:2, NUM_POSE : NUM_POSE + 4] = shared_lens
+    found = adjust(scene, views, free, max_iterations=0)
+    assert found.undetermined == open_directions
+
+    slopes = dense_of_cameras(scene, views, free)
+    scale = np.linalg.norm(slopes, axis=0)
+    scale = np.where(scale > 0, scale, 1)
+    _, values, directions = np.linalg.svd(slopes / scale, full_matrices=False)
+    known = values > 1e-7 * values[0]
+    assert (~known).sum() == open_directions
+    expected = np.sqrt((directions[known] ** 2 / values[known, None] ** 2).sum(axis=0)) / scale
+    has_part = np.abs(directions[~known]).max(axis=0, initial=0) > 1e-6
+    spread = np.sqrt(np.diag(found.covariance.reshape(free.size, -1)))[free.reshape(-1)]
+    assert np.isfinite(found.covariance).all()
+    np.testing.assert_allclose(spread[~has_part], expected[~has_part], rtol=1e-3)
+    assert (spread * scale > 1e4)[has_part].all()  # a parameter that is the only unknown one has 1 at the most
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_the_frame_of_the_world_has_no_deviation(hold: bool) -> None:
+    """Points leave the world open, by convention, which is not the same as a camera that they leave open."""
+    scene, views = point_problem(noise=0.5)
+    free = np.zeros((3, scene.camera_size), dtype=bool)
+    free[:, :NUM_POSE] = True
+    if hold:
+        free[0] = False
+    weights = views.weights.copy()
+    weights[np.flatnonzero(views.camera == 2)[1:]] = 0
+    few = dataclasses.replace(views, weights=weights)
+    whole, found = adjust(scene, views, free, max_iterations=0), adjust(scene, few, free, max_iterations=0)
+    assert (whole.undetermined, found.undetermined) == ((1, 5) if hold else (7, 11))
+    assert (np.diagonal(whole.covariance.reshape(free.size, -1)) < 1e-4).all()
+
+    def turn_of(view: int, covariance: np.ndarray) -> np.ndarray:
+        """Standard deviations of the rotation of a camera from the first one."""
+        change = np.zeros((3, 3, scene.camera_size))
+        change[:, view, :3] = np.eye(3)
+        change[:, 0, :3] = -scene.cameras.rotation[view] @ scene.cameras.rotation[0].T
+        flat = change.reshape(3, -1)
+        return np.sqrt(np.diag(flat @ covariance.reshape(free.size, -1) @ flat.T))
+
+    assert (turn_of(1, found.covariance) < 0.1).all()
+    assert (turn_of(2, found.covariance) > 10).all()
+    assert (turn_of(2, whole.covariance) < 0.01).all()
+
+
+@pytest.mark.parametrize("faces", [None, (0, 0, 0, 0, 1, 1, 1, 1)])
+def test_errors_of_held_lenses_go_into_the_poses(faces: tuple[int, ...] | None) -> None:
+    truth, views = board_problem(4, frames=6, faces=faces)
+    free = np.zeros((3, truth.camera_size), dtype=bool)
+    free[1:, :NUM_POSE] = True
+    exact = propagate_lens_errors(truth, views, free, np.zeros((*free.shape, *free.shape)), loss="linear", loss_scale=1)
+    np.testing.assert_allclose(exact, adjust(truth, views, free, max_iterations=0).covariance, rtol=1e-6, atol=1e-15)
+    for camera, parameter, size in ((0, 0, 2.0), (1, 2, 1.0), (2, 4, 0.002)):
+        wrong = np.zeros(free.shape)
+        wrong[camera, NUM_POSE + parameter] = size
+        step = Step(wrong, np.zeros((len(truth.position), NUM_POSE)), np.zeros((truth.num_moving_faces, NUM_POSE)))
+        moved_by = adjust(truth.moved(step), views, free, tolerance=1e-14).scene.cameras
+        lenses = np.einsum("vc,wd->vcwd", wrong, wrong)
+        found = propagate_lens_errors(truth, views, free, lenses, loss="linear", loss_scale=1) - exact
+        turns = Rotation.from_matrix(moved_by.rotation @ np.swapaxes(truth.cameras.rotation, 1, 2)).as_rotvec()
+        change = np.concatenate([turns, moved_by.translation - truth.cameras.translation], axis=1)
+        stated = np.sqrt(np.diagonal(found.reshape(free.size, -1)).reshape(free.shape))
+        np.testing.assert_allclose(stated[:, NUM_POSE:], wrong[:, NUM_POSE:], atol=1e-9)
+        np.testing.assert_allclose(stated[:, :NUM_POSE], np.abs(change), rtol=0.05, atol=0.02 * np.abs(change).max())
 
 
 def test_cameras_of_a_group_change_their_lens_together() -> None:

@@ -99,7 +99,7 @@ def test_neither_pose_nor_shift_is_blamed_for_mixed_frames(rig: CameraGroup) -> 
     assert finding.evidence["own_error_with_new_pose"] > 1.5 * finding.evidence["expected_error"]
 
 
-def test_a_view_without_keypoints_cannot_be_told(rig: CameraGroup) -> None:
+def test_a_view_without_keypoints_is_undetermined(rig: CameraGroup) -> None:
     points = keypoints(rig)
     points[:, 3] = np.nan
     result = check(rig, points)
@@ -215,7 +215,7 @@ def test_keypoints_that_have_nothing_to_do_with_the_rig(rig: CameraGroup) -> Non
     assert "crops that were not mapped back" in finding.text
 
 
-def test_two_cameras_cannot_tell_who_is_wrong() -> None:
+def test_of_two_cameras_the_wrong_one_is_undetermined() -> None:
     cameras = arc_of_cameras(2)
     result = check(turned(cameras, 0, 4.0), keypoints(cameras))
     assert only(result).code == "poor_agreement"

@@ -24,7 +24,7 @@ BOARD = Chessboard(columns=7, rows=4, square_size=0.06)
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[CameraGroup, list[str]]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[CameraGroup, list[str]]:
     """A rig of two cameras without distortion, and CAMERA=FOLDER arguments of images it took of a board."""
     truth = arc_of_cameras(2, distortion=()).resize([640.0, 512.0])
     arguments = []
@@ -61,8 +61,8 @@ def keypoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, lis
     return folder / "good.toml", folder / "bad.toml", arguments
 
 
-def test_calibrate(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> None:
-    truth, arguments = pictures
+def test_calibrate(images: tuple[CameraGroup, list[str]], tmp_path: Path) -> None:
+    truth, arguments = images
     board = ["--chessboard", "7x4", "--square", 0.06, "--coefficients", 0]
     output, report = tmp_path / "rig.toml", tmp_path / "report"
     result = run("calibrate", *arguments, *board, "-o", output, "--report", report, "--origin-frame", 3)
@@ -104,8 +104,8 @@ def test_calibrate(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> N
     np.testing.assert_allclose(again.translation[1], 0, atol=1e-9)
 
 
-def test_calibrate_tells_why_it_cannot(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> None:
-    _, arguments = pictures
+def test_calibrate_names_the_reason_of_a_failure(images: tuple[CameraGroup, list[str]], tmp_path: Path) -> None:
+    _, arguments = images
     output = tmp_path / "rig.toml"
     result = run("calibrate", *arguments, "--chessboard", "8x5", "--square", 1, "-o", output)
     assert result.exit_code == 2
@@ -129,8 +129,8 @@ def test_calibrate_charuco(tmp_path: Path) -> None:
     assert found.matrix[0, 0, 0] == pytest.approx(truth.matrix[0, 0, 0], rel=0.01)
 
 
-def test_calibrate_mistakes(pictures: tuple[CameraGroup, list[str]], tmp_path: Path) -> None:
-    _, arguments = pictures
+def test_calibrate_mistakes(images: tuple[CameraGroup, list[str]], tmp_path: Path) -> None:
+    _, arguments = images
     board = ["--chessboard", "7x4", "--square", 0.06]
     output = ["-o", tmp_path / "rig.toml"]
     fails("bad-option", "calibrate", *arguments, *output, option="--chessboard")
@@ -237,7 +237,7 @@ def test_human4(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("distortion", "ends"), [(-0.1, False), (-0.9, True)])
-def test_the_figure_of_boards_says_where_the_lens_ends(distortion: float, ends: bool) -> None:
+def test_the_figure_of_boards_states_where_the_lens_ends(distortion: float, ends: bool) -> None:
     rig = arc_of_cameras(2, distortion=(distortion, 0, 0, 0, 0))
     points = film(arc_of_cameras(2, distortion=(-0.1, 0, 0, 0, 0)), 20).points[0]
     used = np.arange(20) >= 2

@@ -41,7 +41,7 @@ CLICKED = np.array(
         [[386.1, 1615.7], [538.6, 1603.4], [712.0, 1586.2], [631.2, 1005.6], [726.3, 978.3], [842.0, 949.6]],
     ]
 )
-"""Their places in the four images of the scene, by eye, to some 3 px; hidden ones are left out."""
+"""Their places in the four images of the scene, read by a person, to some 3 px; hidden ones are left out."""
 
 
 @pytest.fixture(scope="module")

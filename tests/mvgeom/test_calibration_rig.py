@@ -139,8 +139,10 @@ def test_chain_of_cameras_where_no_board_is_seen_by_all() -> None:
     assert not [each for each in result.findings if each.severity == "error"]
 
 
-@pytest.mark.parametrize(("boards", "unseen", "told"), [(1, 0, True), (2, 0, True), (3, 0, False), (3, 1, False)])
-def test_cameras_that_one_or_two_boards_link_to_the_others_are_told(boards: int, unseen: int, told: bool) -> None:
+@pytest.mark.parametrize(("boards", "unseen", "reported"), [(1, 0, True), (2, 0, True), (3, 0, False), (3, 1, False)])
+def test_cameras_that_one_or_two_boards_link_to_the_others_are_reported(
+    boards: int, unseen: int, reported: bool
+) -> None:
     filmed = film(arc_of_cameras(3, step_deg=8), 6 + boards, noise=0.2, spread=0.1, tilt_deg=25)
     points = filmed.points.copy()
     assert np.isfinite(points).all()
@@ -149,7 +151,7 @@ def test_cameras_that_one_or_two_boards_link_to_the_others_are_told(boards: int,
     points[0, 6 : 6 + unseen] = points[1, 7 : 7 + unseen] = np.nan
     result = calibrate(detections(filmed, points), Options(lens=KNOWN), intrinsics=filmed.cameras)
     found = [(each.cameras, each.evidence["boards"]) for each in result.findings if each.code == "weak_link"]
-    assert found == ([(("cam3",), boards)] if told else [])
+    assert found == ([(("cam3",), boards)] if reported else [])
 
 
 def test_missing_corners_and_outliers(filmed: Filmed) -> None:
@@ -201,12 +203,12 @@ def test_no_distortion_chosen_is_no_distortion_known() -> None:
     truth = arc_of_cameras(2, distortion=())
     filmed = film(truth, 12, noise=0.2, spread=0.25, seed=1)
     given = {name: Lens(num_coefficients=0) for name in truth.names}
-    chosen, told = (calibrate(detections(filmed), Options(lens=lens)) for lens in (Lens(), given))
+    chosen, assigned = (calibrate(detections(filmed), Options(lens=lens)) for lens in (Lens(), given))
     assert not chosen.cameras.distortion.any()
-    assert not told.deviations.distortion.any()
+    assert not assigned.deviations.distortion.any()
     assert (chosen.deviations.distortion[:, :4] > 0).all()
-    assert (chosen.deviations.focal >= told.deviations.focal).all()
-    assert (chosen.deviations.center > 1.2 * told.deviations.center).all()
+    assert (chosen.deviations.focal >= assigned.deviations.focal).all()
+    assert (chosen.deviations.center > 1.2 * assigned.deviations.center).all()
 
 
 @pytest.mark.parametrize("board", [BOARD, Chessboard(columns=5, rows=5, square_size=0.03)])
@@ -373,7 +375,7 @@ def test_lenses_from_images_of_different_frames(filmed: Filmed) -> None:
 
 
 @pytest.mark.slow
-def test_weak_calibrations_are_told() -> None:
+def test_weak_calibrations_are_reported() -> None:
     truth = arc_of_cameras(2)
     flat = calibrate(detections(film(truth, 12, noise=0.2, spread=0.05, tilt_deg=12)))
     assert {each.cameras for each in findings(flat, "uncertain_focal_length")} == {("cam1",), ("cam2",)}

@@ -62,7 +62,7 @@ def largest_errors(found: CameraGroup) -> tuple[float, float]:
 def test_a_part_of_the_films_calibrates_as_well_as_asked(films: dict[str, Path]) -> None:
     searching = search(films)
     found = calibrate_films(searching, fit)
-    assert searching.num_looked < 0.75 * NUM_FRAMES
+    assert searching.num_searched < 0.75 * NUM_FRAMES
     assert (found.detections.seen.sum(axis=1) >= 40).all()
     focal, degrees = largest_errors(found.cameras)
     assert focal < 0.004
@@ -71,10 +71,10 @@ def test_a_part_of_the_films_calibrates_as_well_as_asked(films: dict[str, Path])
 
 def test_each_round_adds_frames_beside_the_board_only(films: dict[str, Path]) -> None:
     searching = search(films)
-    assert searching.look() == 48
-    assert searching.look() == 48
-    assert searching.num_looked == 96
-    assert 0 < searching.look() <= 72
+    assert searching.search_next() == 48
+    assert searching.search_next() == 48
+    assert searching.num_searched == 96
+    assert 0 < searching.search_next() <= 72
     frames = np.array([int(name) for name in searching.detections().frames])
     assert ((frames >= 40) & ~((frames >= 120) & (frames < 160))).all()
 
@@ -87,10 +87,10 @@ def test_between_two_frames_a_slow_board_is_worth_a_look(films: dict[str, Path])
     for listed in (corners, corners[::-1]):
         promising = {}
         for shift in (1, 16, 100):  # px in 20 frames of 320 px: at rest, slow, blurred
-            searching._looked = {0: {"cam1": corners}, 20: {"cam1": listed + np.array([shift, 0])}}
+            searching._searched = {0: {"cam1": corners}, 20: {"cam1": listed + np.array([shift, 0])}}
             promising[shift] = searching._is_promising([0, 20])
         assert promising == {1: False, 16: True, 100: False}
-    searching._looked = {0: {"cam1": corners}, 20: {}}
+    searching._searched = {0: {"cam1": corners}, 20: {}}
     assert searching._is_promising([0, 20])
     assert not searching._is_promising([20])
 
@@ -140,14 +140,14 @@ def test_a_late_camera_is_named_though_few_frames_were_looked_at(tmp_path: Path)
     late = [each for each in raised.value.findings if each.code == "late_camera"]
     assert [each.cameras for each in late] == [("cam2",)]
     assert late[0].evidence["frames"] == 5
-    assert searching.num_looked < 500
+    assert searching.num_searched < 500
 
 
 def test_films_without_the_board_end_after_two_rounds(films: dict[str, Path]) -> None:
     searching = search(films, Chessboard(columns=9, rows=8, square_size=0.08))
     with pytest.raises(CalibrationError) as raised:
         calibrate_films(searching, fit)
-    assert searching.num_looked == 96
+    assert searching.num_searched == 96
     assert {each.severity for each in raised.value.findings} == {"error"}
 
 
@@ -155,7 +155,7 @@ def test_images_that_cannot_be_decoded_are_left_out(tmp_path: Path) -> None:
     films = film_board(tmp_path, small_rig(2), 240, seed=1)
     damage_frames(films["cam2"], range(100, 150))
     searching = search(films)
-    searching.look()
+    searching.search_next()
     seen = searching.detections()
     assert seen.seen[0].sum() > seen.seen[1].sum() > 20
 

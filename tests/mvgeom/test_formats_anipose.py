@@ -86,7 +86,7 @@ def test_wrong_matrix_shape_names_file_camera_and_shape(tmp_path: Path) -> None:
         CameraGroup.load(write(tmp_path, bad))
 
 
-def test_not_toml_says_the_line(tmp_path: Path) -> None:
+def test_not_toml_states_the_line(tmp_path: Path) -> None:
     with raises_input("invalid-syntax", path="calibration.toml"):
         CameraGroup.load(write(tmp_path, "[cam_0]\nname: top\n"))
 

@@ -123,7 +123,7 @@ def test_names_that_repeat(tmp_path: Path) -> None:
         ("a.mat", "MATLAB 5.0 MAT-file", raises_input("invalid-syntax", path="a.mat")),
     ],
 )
-def test_broken_file_says_what_is_wrong(name: str, text: str, expected: Expectation, tmp_path: Path) -> None:
+def test_broken_file_states_what_is_wrong(name: str, text: str, expected: Expectation, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(text)
     with expected:
@@ -217,7 +217,7 @@ def test_colmap_files_of_another_model_are_no_place_for_this_one(foreign: str, t
         cameras.replace(names=("cam 1",)).save(tmp_path / "new", file_format="colmap")
 
 
-def test_colmap_binary_models_say_how_to_convert_them(tmp_path: Path) -> None:
+def test_colmap_binary_models_state_how_to_convert_them(tmp_path: Path) -> None:
     for file in ("cameras.bin", "images.bin"):
         (tmp_path / file).write_bytes(bytes(8))
     for path in (tmp_path, tmp_path / "cameras.bin"):

@@ -201,7 +201,7 @@ def test_wrong_field_of_a_camera(name: str, field: str, replacement: object, cod
         formats.load(path)
 
 
-def test_opencv_one_camera_is_fisheye_where_the_file_says_so(tmp_path: Path) -> None:
+def test_opencv_one_camera_is_fisheye_where_the_file_states_so(tmp_path: Path) -> None:
     (camera,) = foreign_rig(("a",), 4, fisheye=True)
     camera = replace(camera, pose=([0.0] * 3, [0.0] * 3))
     path = tmp_path / "a.yml"

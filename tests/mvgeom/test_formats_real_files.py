@@ -71,7 +71,7 @@ def test_pose2sim_toml_and_qualisys_xml_are_the_same_rig() -> None:
         assert 0.1 < off < 30, "the stored distortion is all that differs"
 
 
-def test_real_images_say_that_qualisys_distortion_is_not_in_subpixels() -> None:
+def test_real_images_state_that_qualisys_distortion_is_not_in_subpixels() -> None:
     """The checkerboard of the same rig is fitted by the XML's coefficients, not by Pose2Sim's 64 times smaller ones."""
     xml = CameraGroup.load(FORMATS / "pose2sim" / "Calib.qca.txt")
     folder = SHARED / "boards" / "boards_pose2sim_checker" / "intrinsics" / "int_cam01_img"
@@ -120,7 +120,7 @@ def test_jarvis_cameras_look_at_one_place() -> None:
     np.testing.assert_array_equal(single.rotation, cameras.rotation[1:2])
 
 
-def test_jarvis_without_sizes_says_what_to_do() -> None:
+def test_jarvis_without_sizes_states_what_to_do() -> None:
     with raises_input("missing-size", view="Camera_B"):
         CameraGroup.load(FORMATS / "jarvis_yaml")
     with raises_input("missing-size", view="Camera_B"):

@@ -82,7 +82,7 @@ def test_every_reader_serves_the_commands(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["openpose", "mmpose images", "mmpose video", "sleap_analysis"])
-def test_a_sparse_view_is_filled_with_empty_rows_and_says_so(kind: str, tmp_path: Path) -> None:
+def test_a_sparse_view_is_filled_with_empty_rows_and_states_so(kind: str, tmp_path: Path) -> None:
     points, likelihood = keypoints()
     write = WRITERS[kind][1]
     whole = read_keypoints(write(tmp_path / "s_a", points, likelihood))
@@ -156,7 +156,7 @@ def test_openpose_names_its_keypoints_by_their_number(tmp_path: Path) -> None:
     assert read_keypoints(folder).keypoint_names == KEYPOINT_NAMES[25]
 
 
-def test_openpose_says_what_it_leaves_out_and_refuses_shares_of_the_image(tmp_path: Path) -> None:
+def test_openpose_states_what_it_leaves_out_and_refuses_shares_of_the_image(tmp_path: Path) -> None:
     points, likelihood = keypoints(2)[0], np.ones((2, 4))
     folder = write_openpose(tmp_path / "v", points, likelihood)
     path = folder / "v_000000000000_keypoints.json"
@@ -324,7 +324,7 @@ def test_every_reader_takes_a_keypoint_that_no_frame_has(kind: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_every_reader_tells_of_places_without_likelihood(kind: str, tmp_path: Path) -> None:
+def test_every_reader_warns_of_places_without_likelihood(kind: str, tmp_path: Path) -> None:
     """OpenPose's without a confidence were not found, those of SLEAP were placed by hand."""
     points, likelihood = keypoints()
     likelihood[1, 2] = np.nan
@@ -340,7 +340,7 @@ def test_every_reader_tells_of_places_without_likelihood(kind: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_every_reader_tells_of_likelihoods_in_percent(kind: str, tmp_path: Path) -> None:
+def test_every_reader_warns_of_likelihoods_in_percent(kind: str, tmp_path: Path) -> None:
     points, likelihood = keypoints()
     path = WRITERS[kind][1](tmp_path / "s1_top", points, 80 + 10 * likelihood)
     with pytest.warns(UserWarning, match=r"likelihoods up to 8\d.*expected 0 to 1"):

@@ -43,7 +43,7 @@ def test_wild_observations_do_not_count() -> None:
     assert deviation_factor(wild, rig, noise) < 1.15
 
 
-def test_without_enough_to_tell_nothing_is_changed() -> None:
+def test_without_enough_data_nothing_is_changed() -> None:
     points, rig = observed(3, num_points=40)
     assert deviation_factor(points, rig, np.full(points.shape[:2], 0.1)) == 1.0
     points, rig = observed(3, num_views=2)

@@ -77,7 +77,7 @@ def test_a_threshold_belongs_to_the_robust_method(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["9", "9x", "0x6", "9x6x2", "9 6"])
 @pytest.mark.parametrize(("kind", "counted"), [("chessboard", "inner corners"), ("charuco", "squares")])
-def test_a_board_is_told_how_it_is_written(kind: str, counted: str, text: str, tmp_path: Path) -> None:
+def test_the_form_of_a_board_is_named(kind: str, counted: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     board = (f"--{kind}", text, "--square", 1)
     line = fails("bad-option", "calibrate", f"a={tmp_path}", *board, "-o", tmp_path / "o.toml", option=f"--{kind}")

@@ -201,11 +201,37 @@ def test_the_next_command_of_world_runs(folder: Path) -> None:
     assert run_next(result).exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["triangulate", "check", "sync"])
+def test_the_next_command_of_keypoints_runs(name: str, folder: Path) -> None:
+    (folder / "my cam1.csv").write_bytes((folder / "cam1.csv").read_bytes())
+    (folder / "rig.sync.json").unlink()
+    options = {"triangulate": ("-o", "my points.csv"), "check": (), "sync": ("--fps", 50)}[name]
+    reading = ("--from", "anipose", "--min-likelihood", 0.25)
+    result = run(name, "rig.toml", "cam1=my cam1.csv", "cam2=cam2.csv", *reading, *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1].count("next: mvgeom ") == 1
+    assert "--min-likelihood 0.25 --from anipose" in result.stdout.splitlines()[-1]
+    assert run_next(result).exit_code == 0
+
+
+def test_show_names_the_figure_and_the_next_command(folder: Path) -> None:
+    last = run("show", "rig.toml", "--from", "anipose", "-o", "rig.png").stdout.splitlines()[-1]
+    assert last == "figure: rig.png; next: mvgeom check rig.toml VIEW=PATH --from anipose"
+
+
+def test_options_of_version_0_1_0_stay_valid_and_hidden(folder: Path) -> None:
+    views = ("rig.toml", "cam1=cam1.csv", "cam2=cam2.csv")
+    assert run("smooth", *views, "-o", "new.csv", "--views", "tables").exit_code == 0
+    assert (folder / "tables" / "cam1.csv").is_file()
+    fails("missing-frame", "world", "rig.toml", *BOARD, "--frame", "a", "-o", "new.toml", frame="a")
+    assert not {"--views", "--frame"} & {*run("smooth", "-h").stdout.split(), *run("world", "-h").stdout.split()}
+
+
 def test_tables_of_views_are_outputs(folder: Path) -> None:
     arguments = ("smooth", "rig.toml", "cam1=cam1.csv", "cam2=cam2.csv")
     before = contents(folder)
-    fails("unwritable-file", *arguments, "-o", "new.csv", "--views", ".", path="cam1.csv", other="cam1.csv")
-    fails("unwritable-file", *arguments, "-o", "images/cam2.csv", "--views", "images", path="cam2.csv")
+    fails("unwritable-file", *arguments, "-o", "new.csv", "--view-tables", ".", path="cam1.csv", other="cam1.csv")
+    fails("unwritable-file", *arguments, "-o", "images/cam2.csv", "--view-tables", "images", path="cam2.csv")
     assert contents(folder) == before
 
 

@@ -181,7 +181,7 @@ def public_functions() -> list[tuple[str, ast.FunctionDef]]:
     ]
 
 
-def test_public_functions_that_check_their_arguments_say_which_errors_they_raise() -> None:
+def test_public_functions_that_check_their_arguments_document_their_errors() -> None:
     checking = re.compile(r"_?check|InputError|floating_points")
     functions = public_functions()
     assert len(functions) > 30

@@ -94,7 +94,7 @@ def test_the_name_of_the_table_is_another_name_of_the_view() -> None:
         {"a": ["0", "1"], "b": ["0", "1"]},
     ],
 )
-def test_names_that_tell_no_session_are_accepted(rows: dict[str, list[str]]) -> None:
+def test_names_without_a_session_are_accepted(rows: dict[str, list[str]]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         stack_views({view: table(names) for view, names in rows.items()})

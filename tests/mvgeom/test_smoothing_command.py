@@ -56,7 +56,7 @@ def test_tables_are_those_of_triangulate_and_more(truth: np.ndarray, tmp_path: P
     points[30:45, :, 1] = np.nan
     arguments = write_tables(tmp_path, points)
     output, views = tmp_path / "smooth.csv", tmp_path / "views"
-    outcome = run("smooth", tmp_path / "rig.toml", *arguments, "-o", output, "--views", views, "--max-gap", "10")
+    outcome = run("smooth", tmp_path / "rig.toml", *arguments, "-o", output, "--view-tables", views, "--max-gap", "10")
     assert outcome.exit_code == 0, outcome.stderr
     table = pd.read_csv(output, header=[0, 1, 2], index_col=0)
     assert tuple(table.columns.get_level_values(2)[:8]) == COORDS_3D
@@ -95,7 +95,7 @@ def test_labeled_images_are_no_recording(truth: np.ndarray, tmp_path: Path) -> N
     assert not (tmp_path / "smooth.csv").exists()
 
 
-@pytest.mark.parametrize(("option", "value"), [("--max-gap", "-1"), ("--views", "rig.toml")])
+@pytest.mark.parametrize(("option", "value"), [("--max-gap", "-1"), ("--view-tables", "rig.toml")])
 def test_wrong_options(
     option: str, value: str, truth: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

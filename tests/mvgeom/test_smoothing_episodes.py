@@ -1,4 +1,4 @@
-"""Episodes in which a view is worse than it states: found by the other views, and believed less."""
+"""Episodes in which a view is worse than it states: found by the other views, and weighed less."""
 
 from __future__ import annotations
 

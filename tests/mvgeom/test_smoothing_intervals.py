@@ -20,7 +20,7 @@ from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
 
 NUM_FRAMES, NUM_KEYPOINTS = 120, 6
-BELIEVED = make_noise(4, NUM_KEYPOINTS, motion=np.full(NUM_KEYPOINTS, 1e-8))
+ASSUMED = make_noise(4, NUM_KEYPOINTS, motion=np.full(NUM_KEYPOINTS, 1e-8))
 """Independent errors of 2 px, of a subject that hardly moves: averages over time should be precise."""
 
 
@@ -61,17 +61,17 @@ def coverage(truth: np.ndarray, observations: Observations, noise: Noise) -> flo
 @pytest.mark.parametrize("seed", range(3))
 def test_errors_that_time_does_not_average_widen_the_intervals(seed: int, num_views: int) -> None:
     truth, observations = observe(seed, lasting=0.9, num_views=num_views)
-    believed = BELIEVED.of_views(list(range(num_views)))
-    factor = factor_of(observations, believed)
-    assert coverage(truth, observations, believed) < 0.75
-    assert 0.84 < coverage(truth, observations, replace(believed, factor=factor)) < 0.99
+    assumed = ASSUMED.of_views(list(range(num_views)))
+    factor = factor_of(observations, assumed)
+    assert coverage(truth, observations, assumed) < 0.75
+    assert 0.84 < coverage(truth, observations, replace(assumed, factor=factor)) < 0.99
 
 
 @pytest.mark.parametrize("num_views", [2, 4])
 @pytest.mark.parametrize("seed", range(3))
-def test_where_errors_are_as_believed_nothing_is_widened(seed: int, num_views: int) -> None:
+def test_where_errors_are_as_assumed_nothing_is_widened(seed: int, num_views: int) -> None:
     _, observations = observe(seed, lasting=0.0, num_views=num_views)
-    assert 1.0 <= factor_of(observations, BELIEVED.of_views(list(range(num_views)))) < 1.15
+    assert 1.0 <= factor_of(observations, ASSUMED.of_views(list(range(num_views)))) < 1.15
 
 
 @pytest.mark.parametrize("num_views", [2, 4])
@@ -79,8 +79,8 @@ def test_where_errors_are_as_believed_nothing_is_widened(seed: int, num_views: i
 def test_tails_beyond_the_noise_widen_the_intervals(seed: int, num_views: int) -> None:
     """Independent errors, which time averages, so that the gain tells nothing."""
     truth, observations = observe(seed, lasting=0.0, num_views=num_views)
-    believed = BELIEVED.of_views(list(range(num_views)))
-    half = replace(believed, floor=believed.floor / 2)
+    assumed = ASSUMED.of_views(list(range(num_views)))
+    half = replace(assumed, floor=assumed.floor / 2)
     assert coverage(truth, observations, half) < 0.75
     factor = factor_of(observations, half)
     assert 1.5 < factor < 2.4
@@ -90,7 +90,7 @@ def test_tails_beyond_the_noise_widen_the_intervals(seed: int, num_views: int) -
 def test_the_factor_scales_deviations_and_moves_nothing() -> None:
     _, observations = observe(5, lasting=0.0)
     plain, wide = (
-        smooth(observations.points, observations.cameras, noise=replace(BELIEVED, factor=factor))
+        smooth(observations.points, observations.cameras, noise=replace(ASSUMED, factor=factor))
         for factor in (1.0, 2.0)
     )
     np.testing.assert_array_equal(wide.points, plain.points)
@@ -113,34 +113,34 @@ def test_the_order_of_two_views_changes_nothing() -> None:
     turned = replace(
         observations, points=observations.points[:, ::-1].copy(), cameras=cameras.select(cameras.names[::-1])
     )
-    believed = BELIEVED.of_views([0, 1])
-    assert factor_of(turned, believed) == pytest.approx(factor_of(observations, believed), rel=1e-6)
+    assumed = ASSUMED.of_views([0, 1])
+    assert factor_of(turned, assumed) == pytest.approx(factor_of(observations, assumed), rel=1e-6)
 
 
 @pytest.mark.filterwarnings("error")
-def test_two_cameras_on_one_line_of_sight_cannot_tell() -> None:
+def test_two_cameras_on_one_line_of_sight_determine_nothing() -> None:
     """The subject is on the line through both cameras: no direction is across the epipolar lines."""
     _, observations = observe(0, lasting=0.0, num_views=2)
     cameras = observations.cameras
     assert cameras is not None
     same = cameras.replace(rotation=cameras.rotation[[0, 0]], translation=cameras.translation[[0, 0]])
     points = observations.points[:, [0, 0]]
-    assert factor_of(replace(observations, points=points, cameras=same), BELIEVED.of_views([0, 1])) == 1.0
+    assert factor_of(replace(observations, points=points, cameras=same), ASSUMED.of_views([0, 1])) == 1.0
 
 
 @pytest.mark.filterwarnings("error")
-def test_frames_with_two_of_three_views_cannot_tell() -> None:
+def test_frames_with_two_of_three_views_determine_nothing() -> None:
     _, observations = observe(0, lasting=0.9, num_views=3)
     points = observations.points.copy()
     points[np.arange(NUM_FRAMES), np.arange(NUM_FRAMES) % 3] = np.nan
-    assert factor_of(replace(observations, points=points), BELIEVED.of_views([0, 1, 2])) == 1.0
+    assert factor_of(replace(observations, points=points), ASSUMED.of_views([0, 1, 2])) == 1.0
 
 
 def test_keypoints_that_no_frame_shows_do_not_matter() -> None:
     _, observations = observe(1, lasting=0.9)
     points = observations.points.copy()
     points[:, :, 0] = np.nan
-    assert factor_of(replace(observations, points=points), BELIEVED) > 1.2
+    assert factor_of(replace(observations, points=points), ASSUMED) > 1.2
 
 
 @pytest.mark.slow
@@ -186,15 +186,15 @@ def test_two_views_learn_motion_that_only_depth_shows(num_views: int) -> None:
     assert 0.7 < (distance < chi2.ppf(0.9, 3)).mean() < 0.98
 
 
-def test_no_view_is_believed_to_be_exact() -> None:
+def test_no_view_is_taken_to_be_exact() -> None:
     """Views that contradict each other are most likely if one of them is exact."""
     _, observations = observe(0, lasting=0.0)
     stretch = observations.frames(slice(0, 40))
     shape = stretch.points.shape
     residual = np.random.default_rng(0).normal(0, 20, shape)
     residual[:, 2] = 0.0
-    judged = residual, np.zeros((*shape, 2)), np.ones(shape[:3], dtype=bool)
-    found = _with_views(BELIEVED, [stretch], judged)
+    validated = residual, np.zeros((*shape, 2)), np.ones(shape[:3], dtype=bool)
+    found = _with_views(ASSUMED, [stretch], validated)
     deviation = np.sqrt(found.covariance(stretch.covariance)[0, :, :, 0, 0]).mean(1)
     assert deviation[2] > 0.04 * np.median(deviation)
     np.testing.assert_allclose(np.delete(deviation, 2), 20, rtol=0.2)

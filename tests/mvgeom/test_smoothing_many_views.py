@@ -11,7 +11,7 @@ from helpers.boards import ring_of_cameras
 from helpers.smoothing import make_noise
 from mvgeom import learn_noise, project, smooth
 from mvgeom.smoothing.arguments import make_observations
-from mvgeom.smoothing.judging import ALONG, MOST_VIEWS, VARIANTS, judge, judge_frames
+from mvgeom.smoothing.cross_validation import ALONG, MOST_VIEWS, VARIANTS, cross_validate, cross_validate_frames
 from mvgeom.smoothing.passes import first_estimate, reconstruct_frames
 
 
@@ -34,9 +34,9 @@ def test_a_view_is_predicted_from_the_views_of_other_groups(num_views: int, by_f
     def predict(points: np.ndarray) -> np.ndarray:
         changed = replace(observations, points=points)
         residual = (
-            judge_frames(changed, noise, estimate, by_groups=True)[0]
+            cross_validate_frames(changed, noise, estimate, by_groups=True)[0]
             if by_frames
-            else judge(changed, noise, estimate)[0]
+            else cross_validate(changed, noise, estimate)[0]
         )
         return points - residual
 
@@ -47,7 +47,7 @@ def test_a_view_is_predicted_from_the_views_of_other_groups(num_views: int, by_f
     assert same.tolist() == [view % period == 1 for view in range(num_views)]
 
 
-def test_a_view_of_the_same_group_tells_no_depth() -> None:
+def test_a_view_of_the_same_group_shows_no_depth() -> None:
     """Of three views that see the keypoint, two are left out together, and judged across the third's lines alone."""
     rig = ring_of_cameras(2 * VARIANTS)
     points = np.asarray(project(swing(40, 1), rig))
@@ -55,7 +55,7 @@ def test_a_view_of_the_same_group_tells_no_depth() -> None:
     observations, _ = make_observations(points, rig, None, None, None)
     noise = make_noise(len(rig), 1)
     estimate = first_estimate(observations, reconstruct_frames(observations, noise))
-    predicted = judge(observations, noise, estimate)[1]
+    predicted = cross_validate(observations, noise, estimate)[1]
     largest = np.linalg.eigvalsh(predicted[:, [0, 1, VARIANTS], 0])[..., -1]
     np.testing.assert_allclose(largest[:, [0, 2]], ALONG**2)
     assert (largest[:, 1] < 0.9 * ALONG**2).all()

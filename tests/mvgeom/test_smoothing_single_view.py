@@ -10,7 +10,7 @@ from helpers.geometry import random_rig
 from helpers.smoothing import make_noise
 from mvgeom import project, smooth
 from mvgeom.smoothing.arguments import make_observations
-from mvgeom.smoothing.judging import ALONG, NEAR, judge
+from mvgeom.smoothing.cross_validation import ALONG, NEAR, cross_validate
 from mvgeom.smoothing.passes import first_estimate, improve, reconstruct_frames
 
 RIG = random_rig(np.random.default_rng(3), 3, distance=(1.0, 1.3))
@@ -43,14 +43,14 @@ def test_what_one_view_sees_stays_at_its_depth(motion: float) -> None:
     assert np.linalg.norm(apart, axis=-1).mean() < 3
 
 
-def test_what_one_view_sees_judges_no_motion_in_depth() -> None:
+def test_what_one_view_sees_determines_no_motion_in_depth() -> None:
     _, points = record(80, 1, (80, 60, 30))
     observations, _ = make_observations(points, RIG, None, None, None)
     noise = make_noise(3, NUM_KEYPOINTS, floor=np.full(3, 1.5))
     estimate = first_estimate(observations, reconstruct_frames(observations))
     for _ in range(2):
         _, estimate = improve(observations, noise, estimate)
-    _, predicted, counted = judge(observations, noise, estimate)
+    _, predicted, counted = cross_validate(observations, noise, estimate)
     largest = np.linalg.eigvalsh(np.where(np.isfinite(predicted), predicted, 0.0))[:, 0, :, -1]  # of the first view
     both, one = slice(0, 30 + NEAR), slice(30 + NEAR, 60 + NEAR)
     assert (largest[both] < 0.99 * ALONG**2).all()

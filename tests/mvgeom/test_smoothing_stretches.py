@@ -139,7 +139,7 @@ def test_each_keypoint_has_its_noise_where_two_views_are_near_and_errors_last() 
 
 
 @pytest.mark.parametrize("start", [0.1, 1.0, 5.0])
-def test_the_factor_of_a_keypoint_settles_where_the_other_views_tell_little(start: float) -> None:
+def test_the_factor_of_a_keypoint_settles_where_the_other_views_show_little(start: float) -> None:
     """Predictions have it, too, here thrice its variance. Held, they would make it too small and too large in turns."""
     residual = 2.0 * np.random.default_rng(0).normal(size=(2000, 2))
     factor = start
@@ -149,7 +149,7 @@ def test_the_factor_of_a_keypoint_settles_where_the_other_views_tell_little(star
     assert factor == pytest.approx(1.0, abs=0.03)
 
 
-def test_stated_covariances_are_averaged_where_their_mean_tells_more() -> None:
+def test_stated_covariances_are_averaged_where_their_mean_shows_more() -> None:
     """Spreads of a few networks scatter, while errors stay large or small; those of a frame may as well be exact."""
     rng = np.random.default_rng(0)
     shape, cameras = (120, 3, 2), _ring(0.0, 1.0, 2.0)

@@ -11,7 +11,7 @@ from helpers.boards import arc_of_cameras
 from helpers.geometry import random_rig
 from mvgeom import CameraGroup, project
 from mvgeom.smoothing import smooth
-from mvgeom.smoothing.judging import ALONG
+from mvgeom.smoothing.cross_validation import ALONG
 from mvgeom.smoothing.learning import _fit_factor
 from mvgeom.tables import read_keypoints, stack_views
 
@@ -46,7 +46,7 @@ def test_a_long_pause(pause: float) -> None:
 
 
 @pytest.mark.parametrize("offset", [3.0, 10.0, 30.0, 80.0])
-def test_views_that_contradict_each_other_are_not_believed(offset: float) -> None:
+def test_views_that_contradict_each_other_get_no_small_deviations(offset: float) -> None:
     """As with a pose that is off: the noise that both show together is shared, and never taken from both at once."""
     truth = swing(40, 2, 0)
     rng = np.random.default_rng(0)

@@ -64,7 +64,7 @@ def test_noise_is_that_of_all_keypoints(monkeypatch: pytest.MonkeyPatch) -> None
     assert 2.5 < reconstruct(pixels, RIG).noise < 3.5
 
 
-def test_few_labels_in_a_long_table_tell_their_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_labels_in_a_long_table_show_their_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mvgeom.reconstruction.CHUNK", NUM_POINTS)
     _, pixels, _ = scene(1.0)
     table = np.full((len(pixels) * 5, *pixels.shape[1:]), np.nan)
@@ -72,7 +72,7 @@ def test_few_labels_in_a_long_table_tell_their_noise(monkeypatch: pytest.MonkeyP
     assert reconstruct(table, RIG).noise == pytest.approx(1.0, rel=0.15)
 
 
-def test_deviations_are_judged_by_all_keypoints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deviations_are_assessed_by_all_keypoints(monkeypatch: pytest.MonkeyPatch) -> None:
     _, exact, first = scene()
     pixels = exact + np.random.default_rng(1).normal(size=exact.shape) * np.where(first, 1.0, 1.4)[:, None]
     flat = np.moveaxis(pixels, 1, 0).reshape(len(RIG), -1, 2)

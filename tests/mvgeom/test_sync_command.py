@@ -133,7 +133,8 @@ def test_without_the_file_nothing_changes(recording: tuple[Path, list[str]], tmp
     plain = run("triangulate", tmp_path / "rig.toml", *views, "-o", tmp_path / "plain.csv")
     ignored = run("triangulate", calibration, *views, "-o", tmp_path / "ignored.csv", "--ignore-sync")
     assert (tmp_path / "plain.csv").read_bytes() == (tmp_path / "ignored.csv").read_bytes()
-    assert plain.stdout.replace("plain", "") == ignored.stdout.replace("ignored", "")
+    # The last line has the paths, and --ignore-sync for the next command.
+    assert plain.stdout.splitlines()[:-1] == ignored.stdout.splitlines()[:-1]
     run("convert", tmp_path / "rig.toml", "-o", tmp_path / "copy.toml")
     assert not list(tmp_path.glob("*.sync.json"))
 
@@ -268,7 +269,7 @@ def test_a_chessboard_is_its_center_whichever_way_its_corners_are_listed() -> No
     assert np.isnan(tracks[1:3]).all()
 
 
-def test_films_of_a_moving_board_tell_the_offset(tmp_path: Path) -> None:
+def test_films_of_a_moving_board_show_the_offset(tmp_path: Path) -> None:
     board, late = Chessboard(columns=4, rows=3, square_size=0.16), (0.0, 2.6)
     cameras = arc_of_cameras(2, distortion=()).resize([320.0, 256.0])
     cameras.save(tmp_path / "rig.toml")

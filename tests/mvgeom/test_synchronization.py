@@ -208,7 +208,7 @@ def levels_agree_slowly(frames: list[np.ndarray], residuals: list[np.ndarray]) -
     late=st.sampled_from([0.0, 0.2, 0.45]),
     num_late=st.sampled_from([1, 5, 60]),
 )
-def test_levels_agree_where_the_slow_reference_says_so(
+def test_levels_agree_where_the_slow_reference_states_so(
     seed: int, num_views: int, lost: float, jitter: float, late: float, num_late: int
 ) -> None:
     rng = np.random.default_rng(seed)

@@ -86,7 +86,7 @@ def test_frames_that_were_lost_half_way_are_no_offset(lost: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 2, 5, 6, 7])
-def test_a_subject_that_rests_and_moves_once_tells_the_offset_and_no_drift(seed: int) -> None:
+def test_a_subject_that_rests_and_moves_once_shows_the_offset_and_no_drift(seed: int) -> None:
     """A line of drift may turn about the short motion without losing any agreement."""
     walk = irregular(seed, 600)
     late = np.array([0.0, *np.random.default_rng(seed).uniform(-15, 15, 2)])
@@ -145,7 +145,7 @@ def test_errors_are_as_large_as_stated() -> None:
     assert 0.5 < np.sqrt(np.square(standardized).mean()) < 1.7
 
 
-def test_a_drift_that_no_clock_has_is_told() -> None:
+def test_a_drift_that_no_clock_has_is_reported() -> None:
     drift = [0.0, 0.004, *[0.0] * (len(CAMERAS) - 2)]
     found = find(record(CAMERAS, irregular(2, 400), 400, late=[0.0] * len(CAMERAS), drift=drift))
     assert [(each.code, each.severity, each.cameras) for each in found.findings] == [
@@ -193,7 +193,7 @@ def test_what_cannot_be_determined_is_a_finding(case: str) -> None:
     assert not found.passed
 
 
-def test_the_other_cameras_are_told_where_one_is_undetermined() -> None:
+def test_the_other_cameras_are_reported_where_one_is_undetermined() -> None:
     found = find(UNDETERMINED["one camera sees nothing"](3))
     assert [each.cameras for each in found.findings] == [("cam3",)]
     assert found.offset[:2] == pytest.approx(LATE[:2], abs=0.1)

@@ -280,9 +280,9 @@ def test_the_world_of_a_photographed_board(tmp_path: Path) -> None:
     filmed = film(truth, 6)
     whole = int(np.flatnonzero(np.isfinite(filmed.points).all((2, 3)).all(axis=0))[0])
     views = []
-    for view, pictures in enumerate(photograph(truth, BOARD, filmed)):
+    for view, images in enumerate(photograph(truth, BOARD, filmed)):
         file = tmp_path / f"board{view + 1}.png"
-        cv2.imwrite(str(file), pictures[whole])
+        cv2.imwrite(str(file), images[whole])
         views.append(f"{truth.names[view]}={file}")
     truth.save(tmp_path / "rig.toml")
     output = tmp_path / "world.toml"

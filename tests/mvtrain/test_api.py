@@ -48,7 +48,7 @@ def run(trained: Trained) -> mvtrain.Run:
     return trained.run
 
 
-def test_a_run_says_what_it_is_on_one_screen(run: mvtrain.Run) -> None:
+def test_repr_of_a_run_is_one_screen(run: mvtrain.Run) -> None:
     lines = repr(run).splitlines()
     assert len(lines) <= 12
     text = "\n".join(lines)
@@ -132,3 +132,13 @@ def test_brackets_of_a_path_are_printed(
 def test_importing_the_package_imports_no_torch() -> None:
     code = "import mvtrain, sys; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_results_are_one_readable_screen(run: mvtrain.Run) -> None:
+    predictor = mvtrain.load_predictor(run.folder, device="cpu")
+    height, width = predictor.spec.image_size
+    found = predictor.predict([np.zeros((2, height, width, 3), np.uint8)] * len(predictor.spec.view_names))
+    for shown in map(repr, (run, mvtrain.evaluate(run), predictor, found)):
+        assert shown.count("\n") < 40
+        assert max(map(len, shown.splitlines())) < 240
+    assert f"points: {found.points.shape} {found.points.dtype}" in repr(found)

@@ -106,7 +106,7 @@ def test_workers_know_the_transforms_of_plugins(
     np.testing.assert_array_equal(batch.images.numpy().reshape(expected.shape), expected)
 
 
-def test_true_without_a_calibration_moves_nothing_and_is_said(tmp_path: Path) -> None:
+def test_true_without_a_calibration_moves_nothing_and_is_reported(tmp_path: Path) -> None:
     """Lightning Pose writes `imgaug_3d: true` into configs of all projects of several views."""
     config = load_config(write_tiny_config(tmp_path / "config.yaml", generate_tiny_project(tmp_path / "project")))
     calibrated = read_project(config)

@@ -102,7 +102,7 @@ def first_images(config: Path, project: Project, *changes: str) -> torch.Tensor:
     ("imgaug", "calibrated", "same_as"),
     [("dlc", True, "true"), ("{}", True, "true"), ("none", True, "false"), ("dlc", False, "false")],
 )
-def test_calibrated_projects_move_in_3d_unless_the_config_says_otherwise(
+def test_calibrated_projects_move_in_3d_unless_the_config_forbids_it(
     config: Path, project: Project, imgaug: str, calibrated: bool, same_as: str
 ) -> None:
     source = project if calibrated else dataclasses.replace(project, cameras=(None,) * len(project.cameras))

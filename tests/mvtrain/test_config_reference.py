@@ -56,7 +56,7 @@ def defaults() -> dict[str, Any]:
     return found
 
 
-def test_the_page_is_what_the_dataclasses_say(writer: dict[str, Any]) -> None:
+def test_the_page_is_that_of_the_dataclasses(writer: dict[str, Any]) -> None:
     assert writer["render_page"]() == PAGE, "run: uv run python docs/write_configuration.py"
 
 

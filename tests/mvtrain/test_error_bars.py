@@ -68,7 +68,7 @@ def draw(
         (1.5, [3.0, 3.0, 3.0], 0.0, 3.0, 0.02),
     ],
 )
-def test_intervals_hold_what_they_say(
+def test_intervals_hold_their_share(
     scale: float, std: list[float], label: float, tails: float, wrong: float, unit: float
 ) -> None:
     """On residuals that were not fitted to, per keypoint; a few wrong labels have no influence."""

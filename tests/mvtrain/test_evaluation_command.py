@@ -262,7 +262,7 @@ def test_crops_of_training_frames_are_known_and_named(run: Path, project: Path, 
     assert "trained on crops" in outcome.out
 
 
-def test_what_the_runs_project_lacks_is_told_by_the_runs_config(run: Path, project: Path, tmp_path: Path) -> None:
+def test_what_the_runs_project_lacks_is_reported_by_the_runs_config(run: Path, project: Path, tmp_path: Path) -> None:
     changed = Path(shutil.copytree(project, tmp_path / "changed"))
     config = run / "config.yaml"
     document = yaml.safe_load(config.read_text())

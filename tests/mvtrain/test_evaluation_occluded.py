@@ -170,7 +170,7 @@ def test_a_hidden_label_is_known_where_two_other_views_have_it(
     np.testing.assert_allclose(places[known], whole.points[known], atol=1e-4)
 
 
-def test_labels_that_contradict_each_other_tell_no_place(project: Project, without_truth: Project) -> None:
+def test_labels_that_contradict_each_other_show_no_place(project: Project, without_truth: Project) -> None:
     whole = replace(all_seen(project), root=without_truth.root)
     frame, keypoint = map(int, np.argwhere((whole.visibility == 2).all(1))[0])
     hidden = np.zeros(whole.visibility.shape, dtype=bool)

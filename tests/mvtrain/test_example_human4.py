@@ -67,9 +67,9 @@ def members(
     }
     pixels = np.asarray(project(points_3d, cameras))
     for view, name in enumerate(cameras.names):
-        found[f"{calibration}/extrinsics/ext_{name}_img/{name}_ext.png"] = b"a picture"
+        found[f"{calibration}/extrinsics/ext_{name}_img/{name}_ext.png"] = b"an image"
         for number in range(1, example.NUM_BOARDS + 1):
-            found[f"{calibration}/intrinsics/int_{name}_img/{name}_{number:02d}_int.jpg"] = b"a picture"
+            found[f"{calibration}/intrinsics/int_{name}_img/{name}_{number:02d}_int.jpg"] = b"an image"
         video = write_video(folder / f"{name}.mp4", [_frame(frame[0]) for frame in pixels[:, view]], codec="mp4v")
         found[f"{example.TRIAL}/videos/{name}.mp4"] = video.read_bytes()
         for number, points in enumerate(pixels[:, view]):
@@ -130,7 +130,7 @@ def test_labels_lead_back_to_the_3d_points(
     np.testing.assert_allclose(np.asarray(triangulate(points, calibration))[seen], truth[seen], atol=1e-3)
 
 
-def test_crops_show_what_the_labels_say(example: ModuleType, members: dict[str, bytes], tmp_path: Path) -> None:
+def test_crops_show_the_subject_of_the_labels(example: ModuleType, members: dict[str, bytes], tmp_path: Path) -> None:
     example.make_project(tmp_path / "out", write_wheel(tmp_path / "pose2sim.whl", members))
     found = read_project(load_config(tmp_path / "out" / "config.yaml"))
     nose = found.keypoint_names.index("Nose")

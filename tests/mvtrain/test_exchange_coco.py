@@ -50,7 +50,7 @@ def test_visibility_is_that_of_coco(tmp_path: Path) -> None:
     assert labels.notes == ()
 
 
-def test_visibility_is_judged_over_all_files(tmp_path: Path) -> None:
+def test_visibility_is_determined_over_all_files(tmp_path: Path) -> None:
     """A file of one view in which every labeled keypoint is occluded is not one of a program that writes 0 and 1."""
     contents = [document(annotation(1, [1, 2, 1, 3, 4, 1])), document(annotation(2, [5, 6, 2, 0, 0, 0]))]
     sources = []

@@ -211,7 +211,7 @@ def test_an_individual_without_labels_is_no_second_animal(tmp_path: Path) -> Non
         read(folder)
 
 
-def test_a_different_h5_beside_the_csv_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_different_h5_beside_the_csv_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = project(tmp_path / "dlc")
     csv = folder / "labeled-data" / "mouse_top" / "CollectedData_me.csv"
     frame, later = table(single("nose", "tail")), csv.stat().st_mtime + 3600
@@ -329,7 +329,7 @@ def test_predictions_are_labels_on_request(tmp_path: Path, suffix: str, name: st
     for source in (path, tmp_path):
         with raises_input("no-labels", path=source) as caught:
             read(source)
-        assert "--predictions" in str(caught.value)
+        assert "--min-likelihood" in str(caught.value)
         options = replace(OPTIONS, min_likelihood=0.6)
         (labels,) = deeplabcut.read([Source(path=source)], options)
         assert [image.place for image in labels.images] == [("mouse", "top", number) for number in (1, 2, 3)]
@@ -350,7 +350,7 @@ def test_of_the_tables_of_a_network_one_is_read(tmp_path: Path) -> None:
     assert [table.stem for table in prediction_tables(tmp_path)] == [f"{path.stem}_filtered"]
 
 
-def test_the_summary_says_that_labels_are_predictions(tmp_path: Path) -> None:
+def test_the_summary_states_that_labels_are_predictions(tmp_path: Path) -> None:
     path = predictions(tmp_path)
     write_video(tmp_path / "mouse_top.avi", [moving_dot(number) for number in range(4)])
     (tmp_path / "mouse_top.mp4").unlink()

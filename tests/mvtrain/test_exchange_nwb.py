@@ -88,7 +88,7 @@ def test_poses_cameras_and_skeleton_are_read_back(session: PredictedSession, tmp
         assert poses.skeleton is skeleton
 
 
-def test_what_is_unknown_is_said(session: PredictedSession, tmp_path: Path) -> None:
+def test_what_is_unknown_is_reported(session: PredictedSession, tmp_path: Path) -> None:
     pytest.importorskip("ndx_pose")
     plain = WriteOptions(frame_rate=None, cameras=None, unit=None, up="z")
     assert [note.rsplit(" ", 1)[1] for note in to_nwb.write(session, tmp_path, plain)] == ["--start", "--fps", "--unit"]

@@ -116,7 +116,7 @@ def test_predictions_are_taken_on_request_only(kind: str, tmp_path: Path) -> Non
     source = write_views(tmp_path / "source", kind)
     with raises_input("no-labels", path=source) as caught:
         run(source, kind, tmp_path / "out", predictions=None)
-    assert "--predictions" in str(caught.value)
+    assert "--min-likelihood" in str(caught.value)
     (tmp_path / "none").mkdir()
     with raises_input("no-labels", path=tmp_path / "none"):
         run(tmp_path / "none", kind, tmp_path / "out")
@@ -140,7 +140,7 @@ def test_frames_that_mmpose_counts_from_one_are_those_of_the_video(tmp_path: Pat
 
 
 @every_kind
-def test_what_is_left_out_is_said(kind: str, tmp_path: Path) -> None:
+def test_what_is_left_out_is_reported(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "source"
     folder.mkdir()
     for number, view in enumerate(VIEWS):
@@ -159,7 +159,7 @@ def test_videos_of_other_rates_are_matched_by_number_on_request(
 ) -> None:
     source = write_views(tmp_path / "source", kind)
     write_session(source, VIEWS, [NUM_FRAMES] * 2, fps=[25.0, 40.0])
-    words = ("import", KINDS[kind][0], source, "--predictions", 0.5, "-o", tmp_path / "out")
+    words = ("import", KINDS[kind][0], source, "--min-likelihood", 0.5, "-o", tmp_path / "out")
     outcome = run_mvtrain(capsys, monkeypatch, *words)
     assert outcome.status == 2
     for part in ("session mouse", "25", "40", "--ignore-frame-rates"):

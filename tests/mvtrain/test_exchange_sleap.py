@@ -141,7 +141,7 @@ def test_predictions_are_labels_on_request(tmp_path: Path) -> None:
     only = save(tmp_path, [predicted], [predicted])
     with raises_input("no-labels", path=only, found=2) as caught:
         read(only)
-    assert "--predictions" in str(caught.value)
+    assert "--min-likelihood" in str(caught.value)
 
 
 @pytest.mark.parametrize("preset", ["matlab", "standard"])
@@ -214,7 +214,7 @@ def test_a_session_has_the_name_in_its_videos(tmp_path: Path) -> None:
     assert any("not calibrated" in note for note in labels.notes)
 
 
-def test_sessions_without_videos_are_said(tmp_path: Path) -> None:
+def test_sessions_without_videos_are_reported(tmp_path: Path) -> None:
     # sleap-io 0.9 drops the videos from the sessions of a package.
     labels = read(save_sessions(tmp_path, [["day1_back", "day1_side"]], embed=True))
     assert [image.place for image in labels.images] == [("day1", "back", 2), ("day1", "side", 2)]
@@ -259,3 +259,12 @@ def test_without_sleap_io(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "sleap_io", None)
     with raises_input("missing-library", library="sleap_io", extra="exchange"):
         read(path)
+
+
+def test_a_fault_of_our_own_is_no_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path, [instance()])
+    read(path)
+    monkeypatch.setattr(sleap, "located_points", lambda *_: np.stack([np.zeros(2), np.zeros(3)]))
+    with pytest.raises(ValueError, match="same shape") as caught:
+        read(path)
+    assert type(caught.value) is ValueError

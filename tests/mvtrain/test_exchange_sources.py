@@ -238,7 +238,7 @@ def test_calibrations_of_a_folder(tmp_path: Path) -> None:
 
 
 @every_source
-def test_several_sessions_with_one_view_are_said(tmp_path: Path, name: str) -> None:
+def test_several_sessions_with_one_view_are_reported(tmp_path: Path, name: str) -> None:
     names = [f"mouse{number}_{camera}_cam" for number in (1, 2) for camera in ("left", "right")]
     media = tmp_path / "media"
     for each in names:

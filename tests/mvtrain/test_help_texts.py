@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,11 @@ PAGES = "\n".join(
 @pytest.mark.parametrize(("program", "name"), COMMANDS)
 def test_every_option_is_on_a_page(program: str, name: str) -> None:
     command = typer.main.get_command(APPS[program]).commands[name]  # type: ignore[attr-defined]
-    names = [[option for option in parameter.opts if option.startswith("--")] for parameter in command.params]
+    names = [
+        [option for option in parameter.opts if option.startswith("--")]
+        for parameter in command.params
+        if not getattr(parameter, "hidden", False)
+    ]
     assert not [options for options in names if options and not any(is_on_a_page(option) for option in options)]
 
 
@@ -71,3 +77,18 @@ def test_options_of_commands_on_pages_exist() -> None:
             known = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
             given = set(re.findall(r"(?<=\s)--?[a-z][\w-]*", rest)) - {"--help", "-h"}
             assert given <= known, f"{program} {name}{rest}"
+
+
+@pytest.mark.parametrize("program", APPS)
+def test_an_option_has_one_kind_of_value_in_all_commands(program: str) -> None:
+    kinds: dict[str, dict[str, str]] = {}
+    for name, command in typer.main.get_command(APPS[program]).commands.items():  # type: ignore[attr-defined]
+        hints = typing.get_type_hints(inspect.unwrap(command.callback))
+        for parameter in command.params:
+            if not getattr(parameter, "hidden", False):
+                hint = hints[parameter.name]
+                given = [each for each in typing.get_args(hint) if each is not type(None)]
+                kind = str(given[0] if type(None) in typing.get_args(hint) else hint)
+                for option in (each for each in parameter.opts if each.startswith("--")):
+                    kinds.setdefault(option, {})[name] = kind
+    assert not {option: by_name for option, by_name in kinds.items() if len(set(by_name.values())) > 1}

@@ -63,7 +63,7 @@ def edit(address: str, labels: list) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_says_what_to_do_next(root: Path, number: signal.Signals) -> None:
+def test_ctrl_c_saves_and_states_what_to_do_next(root: Path, number: signal.Signals) -> None:
     with running(root) as (process, address):
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#[\w-]{40,}", address)
         edit(address, CLICK)

@@ -330,7 +330,7 @@ def test_a_closed_tab_loses_nothing(root: Path) -> None:
         assert served.store.visible[0, 0, 0] == 2
 
 
-def test_a_server_that_is_gone_is_told_at_the_next_click(root: Path) -> None:
+def test_a_server_that_is_gone_is_reported_at_the_next_click(root: Path) -> None:
     with labeling(root, statuses=["ERR_CONNECTION_REFUSED"]) as session:
         session.served.stop()
         session.page.mouse.click(*session.at(0, TRUTH[0, 0, 0]))
@@ -385,7 +385,7 @@ def test_nothing_overflows_and_the_sheet_has_every_key(root: Path, width: int, h
         assert not session.page.is_visible("#sheet")
 
 
-def test_a_page_without_the_secret_says_what_to_do(root: Path) -> None:
+def test_a_page_without_the_secret_states_what_to_do(root: Path) -> None:
     with (
         serve(root) as served,
         local_page(served.address.split("#")[0], width=1280, height=800, statuses=[403]) as page,

@@ -274,7 +274,7 @@ def test_stored_images_are_sent_as_they_are_and_others_are_encoded(root: Path) -
         assert served.get("/api/frames/2/views/0/image").code == "damaged-file"
 
 
-def test_neighbors_come_from_the_video_and_one_that_cannot_be_decoded_is_told(root: Path) -> None:
+def test_neighbors_come_from_the_video_and_one_that_cannot_be_decoded_is_reported(root: Path) -> None:
     (root / "videos").mkdir()
     images = [np.full((SIZE, SIZE, 3), 40 * frame, np.uint8) for frame in range(5)]
     write_video(root / "videos" / "s_view0.mp4", images)

@@ -117,11 +117,11 @@ ARGUMENTS: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("arguments", ARGUMENTS, ids=str)
 def test_wrong_arguments_of_a_backbone(arguments: dict[str, Any]) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with raises_input("bad-value", key="model.backbone_args") as caught:
         build_backbone("vit_tiny_patch16_224", arguments={"depth": 1, "embed_dim": 24, "num_heads": 3, **arguments})
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 ABSENT = {
@@ -181,11 +181,11 @@ def test_a_model_that_asks_for_gigabytes_is_refused(odd: dict[str, Any], checkpo
     document = yaml.safe_load((checkpoint / "model.yaml").read_text())
     (tmp_path / "model.yaml").unlink()
     (tmp_path / "model.yaml").write_text(yaml.safe_dump({**document, "spec": {**document["spec"], **odd}}))
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(InputError) as caught:
         load_checkpoint(tmp_path)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
     check_error(caught.value, caught.value.code)
 
 
@@ -197,10 +197,10 @@ def test_a_model_that_asks_for_gigabytes_is_refused(odd: dict[str, Any], checkpo
     ],
 )
 def test_camera_expressions_that_can_take_for_ever_are_refused(expression: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with raises_input("bad-value", key="cam_regex"):
         camera_regex_rule(expression).split("a" * 60)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_two_videos_of_one_view_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [".", "a_top.mp4", "*.mp4", "b_top.mp4"])
-def test_links_to_videos_that_were_moved_say_where_they_lead(tmp_path: Path, given: str) -> None:
+def test_links_to_videos_that_were_moved_state_where_they_lead(tmp_path: Path, given: str) -> None:
     touch(tmp_path / "raw", "a_top.mp4")
     touch(tmp_path / "videos", "b_left.mp4", "b_top.mp4")
     (tmp_path / "videos" / "a_top.mp4").symlink_to(tmp_path / "raw" / "a_top.mp4")

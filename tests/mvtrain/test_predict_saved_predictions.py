@@ -151,7 +151,7 @@ def test_sources_without_predictions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"session": "a", "views": 3}'])
-def test_the_cause_of_a_damaged_summary_is_said_in_words(tmp_path: Path, text: str) -> None:
+def test_the_cause_of_a_damaged_summary_is_reported_in_words(tmp_path: Path, text: str) -> None:
     path = write(tmp_path) / "mouse_prediction.json"
     path.write_text(text)
     with raises_input("damaged-file", path=path) as caught:

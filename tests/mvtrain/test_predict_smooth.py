@@ -94,7 +94,7 @@ def test_an_ensemble_is_better_than_one_network_and_knows_it(
 
 
 @pytest.mark.parametrize(("length", "warned"), [(19, True), (20, False)])
-def test_a_recording_too_short_to_tell_its_noise_is_named(
+def test_a_recording_too_short_to_learn_its_noise_is_named(
     length: int,
     warned: bool,
     truth: np.ndarray,

@@ -471,7 +471,7 @@ def test_missing_label_table(root: Path) -> None:
         read_project(config_of(root, view_names=None))
 
 
-def test_views_that_cannot_be_told_apart(root: Path) -> None:
+def test_views_that_cannot_be_distinguished(root: Path) -> None:
     (root / "more").mkdir()
     names = ("CollectedData_top.csv", "more/CollectedData_top.csv")
     (root / names[1]).write_text((root / names[0]).read_text())

@@ -266,7 +266,7 @@ def test_points_that_are_not_known_well_enough_are_no_labels(config: Path, root:
     assert all(len(read_labels(path)) == 4 for path in tables(root))
 
 
-def test_a_project_that_has_all_frames_already_says_so(config: Path, root: Path, tmp_path: Path) -> None:
+def test_a_project_that_has_all_frames_already_is_reported(config: Path, root: Path, tmp_path: Path) -> None:
     source = predict(root, tmp_path / "predicted", ("session1",))
     for view in VIEWS:
         table = root / f"CollectedData_{view}.csv"
@@ -642,7 +642,7 @@ def test_frames_that_the_views_do_not_show_are_taken_first(config: Path, root: P
     assert [int(str(name)[-12:-4]) for name in table.image_names] == list(unsure)
 
 
-def test_of_fused_views_the_evidence_tells_what_each_shows(config: Path, root: Path, tmp_path: Path) -> None:
+def test_of_fused_views_the_evidence_is_what_each_shows(config: Path, root: Path, tmp_path: Path) -> None:
     """A likelihood of 1 / (1 + v): 0.1 is a standard deviation of 3 px, less than that of a target of 6.7 px."""
     source = predict(root, tmp_path / "predicted", ("session1",))
     evidence = source / "evidence"

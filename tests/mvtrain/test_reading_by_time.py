@@ -439,7 +439,7 @@ def test_boxes_have_a_row_for_each_image_or_each_frame(
         read_crops(videos[1:2], [tmp_path / "boxes.csv"])
 
 
-def test_import_stays_by_number_where_all_images_are_files_and_says_why(tmp_path: Path) -> None:
+def test_import_stays_by_number_where_all_images_are_files_and_states_why(tmp_path: Path) -> None:
     paths = encode(paths_in(tmp_path, "mkv"), ["null", "select='not(mod(n,2))'", "null"], *CODECS["mkv"])
     videos = {("s", view): path for view, path in zip(VIEWS, paths, strict=True)}
     images = tuple(labeled(view, 3, paths[0]) for view in VIEWS)

@@ -116,7 +116,7 @@ def test_without_occluded_keypoints_only_visible_ones_are_shown() -> None:
     assert len(page.tables["errors-by-view"]) == 1 + 3 * 3
 
 
-def test_without_calibration_the_page_says_that_there_is_no_3d() -> None:
+def test_without_calibration_the_page_states_that_there_is_no_3d() -> None:
     flat = made_up_evaluation(views=VIEWS, keypoints=KEYPOINTS, sets=SPLITS)
     for values in (flat.points_3d, flat.labels_3d, flat.error_3d, flat.reprojection_error):
         values[:] = np.nan
@@ -151,7 +151,7 @@ def test_pck_and_likelihoods_are_those_of_the_evaluation(evaluation: Evaluation)
 
 
 @pytest.mark.parametrize("fitted", [False, True])
-def test_the_page_says_where_the_standard_deviations_come_from(evaluation: Evaluation, fitted: bool) -> None:
+def test_the_page_states_where_the_standard_deviations_come_from(evaluation: Evaluation, fitted: bool) -> None:
     error_bars = ErrorBars(scale=1.5, std=(2.0, 3.0, 4.0), factor=1.2, size=90.0, num_frames=41, num_points=123)
     table = error_3d_table(evaluation)
     body = errors_section(evaluation, error_table(evaluation), table, error_bars if fitted else None).body_html

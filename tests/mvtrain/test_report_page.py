@@ -115,7 +115,7 @@ def test_masked_patches_are_drawn_where_there_are_any(tmp_path: Path, last: str,
     assert section.body_html.count("Plotly.newPlot") == figures
 
 
-def test_the_page_says_that_there_are_no_metrics(tmp_path: Path) -> None:
+def test_the_page_states_that_there_are_no_metrics(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) is None
     assert "has no metrics.csv" in learning_curves_section(None).body_html
     assert "no rows yet" in learning_curves_section(read_metrics(written(tmp_path, "epoch,step,loss\n"))).body_html

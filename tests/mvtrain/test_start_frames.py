@@ -187,7 +187,7 @@ def test_frames_are_added_to_labels_and_differ_from_them(tmp_path: Path) -> None
     assert apart[~np.eye(len(values), dtype=bool)].min() > 0.9 * NEAR
 
 
-def test_a_view_that_is_always_black_is_ignored_and_said(tmp_path: Path) -> None:
+def test_a_view_that_is_always_black_is_ignored_and_reported(tmp_path: Path) -> None:
     project = make_project(tmp_path, lambda view, images: black(images, range(LENGTH)) if view else None)
     printed = run(project, 5)
     assert len(chosen_numbers(project)) == 5
@@ -298,7 +298,7 @@ def test_nothing_is_left_of_an_attempt_that_fails(tmp_path: Path, monkeypatch: p
     assert not list((project / "labeled-data").iterdir())
 
 
-def test_a_table_of_calibrations_that_does_not_know_the_session_is_said_before_anything_is_written(
+def test_a_table_of_calibrations_that_does_not_know_the_session_is_reported_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
     project = make_project(tmp_path)

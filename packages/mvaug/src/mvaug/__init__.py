@@ -38,4 +38,4 @@ __all__ = [
 
 def __dir__() -> list[str]:
     """List the public names."""
-    return __all__
+    return [*__all__, "__version__"]

@@ -114,7 +114,7 @@ class AugmentedSample:
 
     @property
     def moved(self) -> bool:
-        """True if the subject was moved in 3D."""
+        """Return True if the subject was moved in 3D."""
         return self.outcome is MoveOutcome.MOVED
 
 

@@ -58,7 +58,7 @@ class Pipeline:
 
     @property
     def mirrors(self) -> bool:
-        """True if left may become right."""
+        """Return True if left may become right."""
         return any(GEOMETRIC[transform.name].mirrors for transform in self.geometric)
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mvgeom._arrays import as_float64
 from mvgeom.errors import InputError
+from mvgeom.short_repr import short_repr
 
 __all__ = ["Kinematics", "compute_kinematics", "joints_of_bones"]
 
@@ -45,6 +46,8 @@ class Kinematics:
     length_std: Floats
     angle: Floats
     angle_std: Floats
+
+    __repr__ = short_repr
 
 
 def compute_kinematics(

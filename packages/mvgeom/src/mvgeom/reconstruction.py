@@ -14,6 +14,7 @@ from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.projection import undistort
 from mvgeom.robust import triangulate_robust
+from mvgeom.short_repr import short_repr
 from mvgeom.stated_covariance import mean_precision, refine_by_covariance
 from mvgeom.triangulation import covariance, reprojection_error, triangulate
 
@@ -66,6 +67,8 @@ class Reconstruction:
     num_views: npt.NDArray[np.int64]
     noise: float
     threshold: float
+
+    __repr__ = short_repr
 
 
 def reconstruct(

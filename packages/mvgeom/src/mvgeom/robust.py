@@ -9,6 +9,7 @@ from mvgeom._arrays import Array, check_number, stop_gradient
 from mvgeom._checks import beside_observations, check_views, floating_points
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.short_repr import short_repr
 from mvgeom.triangulation import MIN_PARALLAX_DEG, reprojection_error, triangulate, triangulate_pairs
 
 __all__ = ["RobustTriangulation", "triangulate_robust"]
@@ -27,6 +28,8 @@ class RobustTriangulation:
     points: Array
     inliers: Array
     error: Array
+
+    __repr__ = short_repr
 
 
 def triangulate_robust(

@@ -62,7 +62,7 @@ def temporary_file(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.stem[:_MAX_STEM]}-", suffix=f"{_MARK}{path.suffix}"
         )
-        # Another process may have taken it for one that was left, in the instant before it was locked.
+        # Another process may have taken it for one that was left, just before it was locked.
         if _lock(handle) is not False and os.fstat(handle).st_nlink > 0:
             break
         os.close(handle)

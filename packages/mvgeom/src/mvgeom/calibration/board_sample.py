@@ -56,7 +56,7 @@ def stop_at_wrong_board(sources: Mapping[str, Source], board: Board) -> None:
 
     find = board_finder(board)
     samples: dict[str, list[Image]] = {camera: [] for camera in sources}
-    looked = dict.fromkeys(sources, 0)
+    searched = dict.fromkeys(sources, 0)
     with ThreadPoolExecutor(max_workers=len(sources)) as pool:
         # In one dimension, Halton's sequence fills the interval from 0 to 1 evenly, however soon the look ends.
         for number, share in enumerate(Halton(1, scramble=False).random(per_camera)[:, 0].tolist()):
@@ -66,10 +66,10 @@ def stop_at_wrong_board(sources: Mapping[str, Source], board: Board) -> None:
             if any(corners is not None for corners in pool.map(find, there.values())):
                 return
             for camera, image in there.items():
-                looked[camera] += 1
+                searched[camera] += 1
                 if number % max(1, per_camera // _KEPT) == 0:
                     samples[camera].append(image)
-    found = explain_missing_boards(samples, board, dict.fromkeys(sources, 0), looked)
+    found = explain_missing_boards(samples, board, dict.fromkeys(sources, 0), searched)
     sample = f"a sample of {counted(sum(lengths.values()), 'image')}; no others were read"
     reasons = [
         dataclasses.replace(each, text=f"{each.text} ({sample})") for each in found if each.code in BOARD_REASONS

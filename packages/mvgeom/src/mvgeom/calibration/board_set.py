@@ -74,7 +74,7 @@ class BoardSet:
 
     @property
     def inverted(self) -> bool:
-        """True if the first face is inverted."""
+        """Return True if the first face is inverted."""
         return self.faces[0].board.inverted
 
     def points(self) -> Floats:

@@ -17,11 +17,12 @@ from mvgeom.calibration.bundle import NUM_POSE, Booleans, residuals
 from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.face_poses import describe_faces, place_faces
 from mvgeom.calibration.findings import CalibrationError, Finding, describe_shift, error, note, sort_findings, warning
+from mvgeom.calibration.held_lenses import lens_covariance
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_model import Lens, free_parameters, square_pixels
 from mvgeom.calibration.lenses import Lenses, fit_lenses, lenses_by_camera
 from mvgeom.calibration.pose_graph import PoseGraph, build_pose_graph
-from mvgeom.calibration.quality import judge
+from mvgeom.calibration.quality import assess
 from mvgeom.calibration.result import Calibration
 from mvgeom.calibration.rig_adjustment import RigAdjustment, adjust_rig, relative_noise, views_of_boards
 from mvgeom.calibration.rig_suspects import explain_suspects, lens_only_error, suspect
@@ -96,12 +97,12 @@ def calibrate(
             images or the lens.
     """
     options = options or Options()
-    say = progress or (lambda _: None)
+    notify = progress or (lambda _: None)
     _check(detections, options, intrinsics)
     faces = detections.faces
     if faces is None:
-        return _calibrate(detections, options, intrinsics, say)
-    say("faces of the body")
+        return _calibrate(detections, options, intrinsics, notify)
+    notify("faces of the body")
     chosen = select_frames(
         detections.points, detections.sizes, options.max_frames, _origin_index(detections, options), faces
     )
@@ -111,7 +112,7 @@ def calibrate(
     most = max(1, len(frames) * (int(faces.max()) + 1))
     apart = dataclasses.replace(options, origin_frame=None, max_frames=most)
     joined, shared = place_faces(detections, lambda each: calibrate(each, apart, intrinsics=intrinsics))
-    result = _calibrate(joined, options, intrinsics, say, faces=faces)
+    result = _calibrate(joined, options, intrinsics, notify, faces=faces)
     notes = describe_faces(detections, result.detections.object_points, shared)
     return dataclasses.replace(result, findings=sort_findings([*result.findings, *notes]))
 
@@ -120,20 +121,20 @@ def _calibrate(
     detections: Detections,
     options: Options,
     intrinsics: CameraGroup | None,
-    say: Progress,
+    notify: Progress,
     *,
     faces: Ints | None = None,
 ) -> Calibration:
     """Calibrate with one rigid board, whose faces (K,) may be adjusted with all else."""
     origin = _origin_index(detections, options)
-    say("intrinsics")
+    notify("intrinsics")
     lenses = fit_lenses(detections, options.lens, known=intrinsics)
     cameras, findings = lenses.cameras, list(lenses.findings)
     points = np.where(lenses.used[..., None, None], detections.points, np.nan)
     chosen = select_frames(points, detections.sizes, options.max_frames, origin)
     points, frames = points[:, chosen], tuple(detections.frames[frame] for frame in chosen)
 
-    say("poses")
+    notify("poses")
     reference = cameras.names.index(options.reference) if options.reference else 0
     normalized = normalize_corners(points, cameras)
     try:
@@ -146,7 +147,7 @@ def _calibrate(
     placed = shown.seen & np.isfinite(graph.boards).all((-1, -2))
     used = placed & graph.agrees
 
-    say("adjustment")
+    notify("adjustment")
     stored = int(cameras.distortion.shape[-1])
     free = free_parameters(lenses.lenses, stored)
     arguments = graph, detections.object_points, points, used, placed & ~used
@@ -174,22 +175,24 @@ def _calibrate(
     if faces is not None:  # their poses are known better now
         alone = lens_only_error(cameras, shown, placed)
     findings += _contradictions(cameras.names, placed, used | adjusted.used)
-    covariance = adjusted.solution.covariance
     suspicion = suspect(
         alone, cameras, adjusted.solution.scene, shown, adjusted.blocks, placed & (adjusted.blocks >= 0), adjusted.used
     )
     if len(cameras) > 1 and suspicion.cameras:
-        say("synchronization")
-        # Lenses would take up errors that are not theirs. They are as uncertain as before.
+        notify("synchronization")
+        # Lenses would take up errors that are not theirs. They are as uncertain as each camera's own images leave them.
+        held = lens_covariance(cameras, shown, placed, free | doubtful, square)
         free[:, NUM_POSE:] = False
-        adjusted = adjust_rig(cameras, *arguments, free, square, **settings)  # type: ignore[arg-type]
+        adjusted = adjust_rig(cameras, *arguments, free, square, held=held, **settings)  # type: ignore[arg-type]
         shown = dataclasses.replace(shown, object_points=adjusted.solution.scene.object_points)
         boards = _board_poses(adjusted, graph)
         suspects = explain_suspects(suspicion, adjusted.solution.scene.cameras, boards, shown, placed)
-        told = {name for each in suspects for name in each.cameras}
-        findings = [each for each in findings if each.code != "contradicting_boards" or not told & set(each.cameras)]
+        reported = {name for each in suspects for name in each.cameras}
+        findings = [
+            each for each in findings if each.code != "contradicting_boards" or not reported & set(each.cameras)
+        ]
         findings += suspects
-    return _result(adjusted, covariance, shown, graph, options, findings)
+    return _result(adjusted, shown, graph, options, findings)
 
 
 def _doubtful(given: Sequence[Lens], lenses: Sequence[Lens], stored: int) -> Booleans:
@@ -218,7 +221,10 @@ def _distorted(adjusted: RigAdjustment, doubtful: Booleans) -> Booleans:
         places = np.flatnonzero(columns)
         values = adjusted.solution.scene.cameras.distortion[view, places - NUM_POSE - NUM_INTRINSICS]
         covariance = adjusted.solution.covariance[view][:, view][np.ix_(places, places)] * adjusted.noise**2
-        distorted[view] = values @ np.linalg.pinv(covariance) @ values > 2 * len(places)
+        # Coefficients may be as good as unknown one by one, and well known together.
+        spread = np.sqrt(np.diag(covariance))
+        inverse = np.linalg.pinv(covariance / np.outer(spread, spread), hermitian=True)
+        distorted[view] = (values / spread) @ inverse @ (values / spread) > 2 * len(places)
     return distorted
 
 
@@ -330,7 +336,6 @@ def _contradictions(names: tuple[str, ...], placed: Booleans, used: Booleans) ->
 
 def _result(
     adjusted: RigAdjustment,
-    covariance: Floats,
     detections: Detections,
     graph: PoseGraph,
     options: Options,
@@ -355,11 +360,11 @@ def _result(
         used=adjusted.used,
         residuals=errors,
         noise=adjusted.noise,
-        deviations=deviations(scene.cameras, covariance, adjusted.noise),
+        deviations=deviations(scene.cameras, adjusted.solution.covariance, adjusted.noise),
         relations=graph.relations,
         findings=(),
     )
-    return dataclasses.replace(calibration, findings=sort_findings([*findings, *judge(calibration, findings)]))
+    return dataclasses.replace(calibration, findings=sort_findings([*findings, *assess(calibration, findings)]))
 
 
 def _move_world(

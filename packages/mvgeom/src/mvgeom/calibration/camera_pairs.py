@@ -64,7 +64,7 @@ class Relation:
 
     @property
     def consistent(self) -> bool:
-        """True if enough frames agree; with only one or two common frames there can be no contradiction."""
+        """Return True if enough frames agree; with only one or two common frames there can be no contradiction."""
         return bool(self.agreeing.any()) if self.common <= 2 else self.share >= _MIN_SHARE
 
     @property

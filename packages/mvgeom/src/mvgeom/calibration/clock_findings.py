@@ -55,8 +55,9 @@ def find_uncertain_clocks(
             text = f"{where} cannot be determined: {_reason(found, certainty, longest)}"
             findings.append(error("offset_undetermined", [name], text, certainty=certainty, rival=found.rival))
         elif deviation > _UNKNOWN:
+            amount = f"{deviation:.1f}" if deviation < longest else f"more than {longest}"
             text = (
-                f"{where} cannot be determined: it is {offset:+.1f} frames, uncertain by {deviation:.1f}. There is too "
+                f"{where} cannot be determined: it is {offset:+.1f} frames, uncertain by {amount}. There is too "
                 "little motion, or the calibration is off. Record faster motion"
             )
             findings.append(error("offset_undetermined", [name], text, **facts))

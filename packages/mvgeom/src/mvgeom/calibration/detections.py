@@ -187,7 +187,7 @@ def detect_boards(
     found: dict[str, dict[str, Floats]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     samples: dict[str, list[Image]] = {}
-    looked: dict[str, int] = {}
+    searched: dict[str, int] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for camera, source in sources.items():
             total = count_frames(source)
@@ -213,9 +213,9 @@ def detect_boards(
                 done += 1
                 if progress is not None:
                     progress(camera, done, max(done, total))
-            found[camera], samples[camera], looked[camera] = corners, kept, done
+            found[camera], samples[camera], searched[camera] = corners, kept, done
     counts = {camera: len(each) for camera, each in found.items()}
-    reasons = explain_missing_boards(samples, board, counts, looked)
+    reasons = explain_missing_boards(samples, board, counts, searched)
     return gather(sizes, found, board, (*reasons, *_turned_findings(sources)))
 
 

@@ -72,7 +72,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """True if no finding is an error; warnings are allowed."""
+        """Return True if no finding is an error; warnings are allowed."""
         return all(each.severity != "error" for each in self.findings)
 
 
@@ -110,7 +110,7 @@ def check(cams: CameraGroup, points: Floats, *, image_sizes: Sequence[Sequence[f
     if not any(each.code in EXPLANATIONS for each in findings):
         findings += _disagreeing(cams, points, flat, float(table["noise"]))
     undecided = _undecided(cams, flat)
-    findings += _cannot_tell(cams, undecided, float(table["noise"]))
+    findings += _undetermined(cams, undecided, float(table["noise"]))
     return Check(names=cams.names, findings=sort_findings(findings), undecided=undecided, **table)  # type: ignore[arg-type]
 
 
@@ -123,7 +123,7 @@ def _undecided(cams: CameraGroup, flat: Floats) -> tuple[str, ...]:
     return tuple(name for name, count in zip(cams.names, shared, strict=True) if count < _MIN_SHARED)
 
 
-def _cannot_tell(cams: CameraGroup, undecided: tuple[str, ...], noise: float) -> list[Finding]:
+def _undetermined(cams: CameraGroup, undecided: tuple[str, ...], noise: float) -> list[Finding]:
     if not undecided:
         return []
     if len(cams) == 2:

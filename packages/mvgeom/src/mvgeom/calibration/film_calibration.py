@@ -52,7 +52,7 @@ def calibrate_films(search: FilmSearch, fit: Callable[[Detections], Result]) -> 
     """
     coverage = np.zeros(0)
     outcome: Result | CalibrationError | None = None
-    while search.look():
+    while search.search_next():
         outcome = None
         detections = search.detections()
         before, coverage = coverage, image_coverage(detections.points, detections.sizes)
@@ -63,7 +63,7 @@ def calibrate_films(search: FilmSearch, fit: Callable[[Detections], Result]) -> 
             break
     if outcome is None:
         outcome = _attempt(fit, search.detections())
-    if _contradicts(outcome) and search.look_closely():
+    if _contradicts(outcome) and search.search_closely():
         closely = _attempt(fit, search.detections(close=True))
         if any(each.code == "late_camera" for each in closely.findings):
             outcome = closely

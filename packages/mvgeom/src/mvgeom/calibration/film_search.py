@@ -45,7 +45,7 @@ _CHEAP = 15
 _SMALL = 160
 """px; longer side of the images that are compared for motion."""
 
-_CLOSE_LOOKS = 3
+_NUM_CLOSE_PLACES = 3
 _CLOSE_FRAMES = 48
 _MOST_ADJUSTED = 200
 """Frames; `Options.max_frames` takes a choice of more."""
@@ -84,7 +84,7 @@ class FilmSearch:
         self._board = board
         self._orders = corner_orders(board)
         self._find = _quick_finder(board)
-        self._say = progress or (lambda done, total: None)
+        self._notify = progress or (lambda done, total: None)
         matched = match_sources(films, match)
         stop_at_wrong_board(matched, board)
         self._videos = {name: source_video(source) for name, source in matched.items()}
@@ -94,7 +94,7 @@ class FilmSearch:
         self._between = max(1, round(rate * _SECONDS_BETWEEN))
         self._num_slots = _FIRST_PLACES
         self._rounds = 0
-        self._looked: dict[int, dict[str, Floats]] = {}
+        self._searched: dict[int, dict[str, Floats]] = {}
         self._close: set[int] = set()
         self._seen_images = dict.fromkeys(self._videos, 0)
         self._samples: dict[str, list[Image]] = {name: [] for name in self._videos}
@@ -105,39 +105,39 @@ class FilmSearch:
         return self._num_frames
 
     @property
-    def num_looked(self) -> int:
+    def num_searched(self) -> int:
         """Number of frames in which the board was looked for."""
-        return len(self._looked)
+        return len(self._searched)
 
     @property
     def num_found(self) -> int:
         """Number of frames in which a camera saw the board."""
-        return sum(bool(each) for each in self._looked.values())
+        return sum(bool(each) for each in self._searched.values())
 
-    def look(self) -> int:
+    def search_next(self) -> int:
         """Look at more places; return their number, 0 where nothing new is expected any more."""
         while self._num_slots <= _MOST_PLACES and self._num_slots < 2 * self._num_frames:
             slots = self._slots()
             self._num_slots *= 2
             self._rounds += 1
             if slots:
-                self._look_at([self._candidates(first, end) for first, end in slots])
+                self._search_places([self._candidates(first, end) for first, end in slots])
                 return len(slots)
         return 0
 
-    def look_at(self, frames: Sequence[int]) -> None:
+    def search_frames(self, frames: Sequence[int]) -> None:
         """Look at some frames."""
-        self._look_at([[frame] for frame in frames if frame not in self._looked])
+        self._search_places([[frame] for frame in frames if frame not in self._searched])
 
-    def look_closely(self) -> int:
+    def search_closely(self) -> int:
         """Look at all frames of a few places where the board moves; return the number of frames.
 
         Delays of cameras show in consecutive frames.
         """
-        places = sorted(self._moving_places(), reverse=True)[:_CLOSE_LOOKS]
+        places = sorted(self._moving_places(), reverse=True)[:_NUM_CLOSE_PLACES]
         frames = sorted({frame for _, first in places for frame in range(first, first + _CLOSE_FRAMES)})
-        frames = [frame for frame in frames if frame not in self._looked and frame < self._num_frames]
-        self.look_at(frames)
+        frames = [frame for frame in frames if frame not in self._searched and frame < self._num_frames]
+        self.search_frames(frames)
         self._close = set(frames)
         return len(frames)
 
@@ -145,16 +145,16 @@ class FilmSearch:
         """Return what was found so far; a camera that hardly ever saw the board has a finding that says why.
 
         Args:
-            close: Return the frames of `look_closely`, and no more of the others than a calibration takes together.
+            close: Return the frames of `search_closely`, and no more of the others than a calibration takes together.
         """
-        frames = sorted(self._looked)
+        frames = sorted(self._searched)
         if close:
-            others = [frame for frame in frames if self._looked[frame] and frame not in self._close]
+            others = [frame for frame in frames if self._searched[frame] and frame not in self._close]
             count = min(len(others), max(_MOST_ADJUSTED - len(self._close), 0))
             spread = np.linspace(0, len(others) - 1, count).round().astype(int)
             frames = sorted({*self._close, *(others[place] for place in spread)})
         found = {
-            name: {str(frame): self._looked[frame][name] for frame in frames if name in self._looked[frame]}
+            name: {str(frame): self._searched[frame][name] for frame in frames if name in self._searched[frame]}
             for name in self._videos
         }
         counts = {name: len(each) for name, each in found.items()}
@@ -164,19 +164,19 @@ class FilmSearch:
     def _slots(self) -> list[tuple[int, int]]:
         """Return the parts of the films to look into, as first and last frame + 1."""
         ends = np.linspace(0, self._num_frames, self._num_slots + 1).astype(int).tolist()
-        looked = np.array(sorted(self._looked), dtype=np.int64)
+        searched = np.array(sorted(self._searched), dtype=np.int64)
         slots = []
         for first, end in pairwise(ends):
-            place = int(np.searchsorted(looked, first))
-            if end <= first or (place < len(looked) and looked[place] < end):
+            place = int(np.searchsorted(searched, first))
+            if end <= first or (place < len(searched) and searched[place] < end):
                 continue
-            if self._rounds < _EVERYWHERE or self._is_promising(looked[max(place - 1, 0) : place + 1].tolist()):
+            if self._rounds < _EVERYWHERE or self._is_promising(searched[max(place - 1, 0) : place + 1].tolist()):
                 slots.append((first, end))
         return slots
 
     def _is_promising(self, beside: Sequence[int]) -> bool:
         """Return True if new boards are expected between two frames, or before or after one."""
-        found = [self._looked[frame] for frame in beside]
+        found = [self._searched[frame] for frame in beside]
         if len(beside) < 2 or not any(found):
             return any(found)
         motion = self._motion(*found)
@@ -197,12 +197,12 @@ class FilmSearch:
 
     def _moving_places(self) -> list[tuple[float, int]]:
         """Return motions per frame between neighboring frames that at least two cameras saw, and frames to look at."""
-        looked = sorted(frame for frame, each in self._looked.items() if len(each) >= min(2, len(self._videos)))
+        searched = sorted(frame for frame, each in self._searched.items() if len(each) >= min(2, len(self._videos)))
         places = []
-        for first, second in pairwise(looked):
+        for first, second in pairwise(searched):
             motion = self._motion(
-                {name: each for name, each in self._looked[first].items() if name in self._looked[second]},
-                {name: each for name, each in self._looked[second].items() if name in self._looked[first]},
+                {name: each for name, each in self._searched[first].items() if name in self._searched[second]},
+                {name: each for name, each in self._searched[second].items() if name in self._searched[first]},
             )
             if 0 < motion < np.inf and second - first <= 4 * _CLOSE_FRAMES:
                 places.append((motion / (second - first), max((first + second - _CLOSE_FRAMES) // 2, 0)))
@@ -219,7 +219,7 @@ class FilmSearch:
         start = int(cheap[np.abs(cheap - (first + end) / 2).argmin()])
         return list(range(start, min(start + _CANDIDATES * self._between, end), self._between))
 
-    def _look_at(self, places: Sequence[Sequence[int]]) -> None:
+    def _search_places(self, places: Sequence[Sequence[int]]) -> None:
         """Detect the board in one frame of each place, in all films."""
         every = max(1, len(places) // _NUM_SAMPLES)
         with ThreadPoolExecutor(max_workers=max(os.cpu_count() or 1, 2)) as pool:
@@ -229,14 +229,14 @@ class FilmSearch:
                 frame = _stillest(candidates, images.values())
                 seen = {name: each[frame] for name, each in images.items() if frame in each}
                 found = pool.map(self._find, seen.values())
-                self._looked[frame] = {
+                self._searched[frame] = {
                     name: corners for name, corners in zip(seen, found, strict=True) if corners is not None
                 }
                 for name, image in seen.items():
                     self._seen_images[name] += 1
                     if number % every == 0 and len(self._samples[name]) < _NUM_SAMPLES:
                         self._samples[name].append(image)
-                self._say(number + 1, len(places))
+                self._notify(number + 1, len(places))
 
     def _read(self, name: str, frames: Iterable[int]) -> dict[int, Image]:
         """Read some frames of one film, in gray."""

@@ -14,8 +14,8 @@ from mvgeom.calibration.boards import Floats, seen_corners
 from mvgeom.calibration.findings import CalibrationError, Finding, note, sort_findings
 from mvgeom.calibration.input_checks import as_recording
 from mvgeom.calibration.keypoint_checks import check_connected, check_geometry, check_pairs, check_scene, connects
-from mvgeom.calibration.keypoint_judgement import judge_keypoint_calibration
 from mvgeom.calibration.keypoint_lenses import KeypointLenses, fit_lenses
+from mvgeom.calibration.keypoint_quality import assess_keypoint_calibration
 from mvgeom.calibration.known_lengths import KnownLength, Scale, find_scale
 from mvgeom.calibration.rig_from_points import Pairs, PlacedRig, pair_noise, place_cameras, relate_all
 from mvgeom.cameras import CameraGroup
@@ -114,7 +114,7 @@ def calibrate_from_keypoints(
         InputError: `wrong-shape`, `too-few-views`, `missing-view`, `out-of-range`, `excluded-options`, `size-mismatch`,
             or `keypoints-differ` if a length names an unknown keypoint.
     """
-    say = progress or (lambda _: None)
+    notify = progress or (lambda _: None)
     cameras = _initial_cameras(names, as_float64(sizes, "sizes"), focal, intrinsics)
     points = as_recording(points, cameras)
     if reference is not None:
@@ -133,12 +133,12 @@ def calibrate_from_keypoints(
     shared = np.flatnonzero(seen_corners(flat).sum(axis=0) >= 2)
     check_scene(cameras, flat)
 
-    say("pairs of views")
+    notify("pairs of views")
     groups = None if known_focal else _groups_of_sizes(cameras)
     candidates = [cameras] if known_focal else [_with_focal(cameras, share) for share in _FOCAL_GRID]
-    rig, pairs = _best_start(candidates, flat[:, shared], groups, say)
+    rig, pairs = _best_start(candidates, flat[:, shared], groups, notify)
 
-    say("adjustment")
+    notify("adjustment")
     chosen = shared[spread_subset(len(shared), _MAX_POINTS)]
     fitted = fit_lenses(
         _first_camera_is_world(rig.cameras, first),
@@ -149,7 +149,7 @@ def calibrate_from_keypoints(
         free_focal=not known_focal,
         free_lens=intrinsics is None,
         coefficients=coefficients,
-        say=say,
+        notify=notify,
     )
     cams = _first_camera_is_world(fitted.cameras, first)
     threshold = fitted.threshold
@@ -160,7 +160,7 @@ def calibrate_from_keypoints(
     robust = triangulate_robust(flat, cams, threshold=threshold)
     offsets = np.moveaxis(project(robust.points, cams) - flat, 0, -2)
     used = np.moveaxis(robust.inliers.reshape(num_views, num_frames, num_keypoints), 0, 1)
-    findings = judge_keypoint_calibration(cams, points, used, fitted, scale)
+    findings = assess_keypoint_calibration(cams, points, used, fitted, scale)
     if not lengths:
         text = (
             "the unit is arbitrary (the mean distance of two cameras is 1): keypoints do not tell how large the scene "
@@ -244,7 +244,7 @@ def _groups_of_sizes(cameras: CameraGroup) -> np.ndarray:
 
 
 def _best_start(
-    candidates: list[CameraGroup], flat: Floats, groups: np.ndarray | None, say: Callable[[str], None]
+    candidates: list[CameraGroup], flat: Floats, groups: np.ndarray | None, notify: Callable[[str], None]
 ) -> tuple[PlacedRig, Pairs]:
     """Place the cameras with each of the focal lengths; return the rig with the smallest error, and its pairs."""
     related = [relate_all(cams, flat, known_focal=groups is None) for cams in candidates]
@@ -255,7 +255,7 @@ def _best_start(
     ranked = sorted(usable, key=lambda place: pair_noise(related[place]))[:_MAX_FOCALS]
     best: tuple[PlacedRig, Pairs] | None = None
     for number, place in enumerate(ranked):
-        say(f"poses, start {number + 1} of {len(ranked)}")
+        notify(f"poses, start {number + 1} of {len(ranked)}")
         rig = place_cameras(candidates[place], flat, related[place], groups=groups)
         if rig is not None and (best is None or rig.score < best[0].score):
             best = rig, related[place]

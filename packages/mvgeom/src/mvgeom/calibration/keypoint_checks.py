@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mvgeom._subset import spread_subset
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
+from mvgeom.calibration.deviation_words import degrees, percent
 from mvgeom.calibration.findings import CalibrationError, Finding, error
 from mvgeom.calibration.keypoint_lenses import FittedLenses
 from mvgeom.calibration.known_lengths import Scale
@@ -220,14 +221,14 @@ def check_geometry(
         elif focal > _MOST_FOCAL and not known_focal:
             text = (
                 f"camera {name!r}: the focal length is not determined, {cams.matrix[view, 0, 0]:.0f} px with a "
-                f"standard deviation of {100 * focal:.0f} %: the keypoints have too little depth. Give it with "
+                f"standard deviation of {percent(focal)}: the keypoints have too little depth. Give it with "
                 "--focal or --intrinsics, or move the subject nearer and farther"
             )
             findings.append(error("uncertain_focal_length", [name], text, focal=focal))
         elif turn > _MOST_TURN_DEG or shift > _MOST_SHIFT:
             text = (
-                f"camera {name!r}: the pose is not determined: standard deviations of {turn:.1f} degrees and "
-                f"{100 * shift:.0f} % of the cameras' mean distance. More keypoints, all over the volume, are needed"
+                f"camera {name!r}: the pose is not determined: standard deviations of {degrees(turn)} and "
+                f"{percent(shift)} of the cameras' mean distance. More keypoints, all over the volume, are needed"
             )
             findings.append(error("uncertain_pose", [name], text, rotation_deg=turn, position=shift))
     if findings:

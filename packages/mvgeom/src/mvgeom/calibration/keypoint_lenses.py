@@ -97,7 +97,7 @@ def fit_lenses(
     free_focal: bool,
     free_lens: bool,
     coefficients: int | None,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> FittedLenses:
     """Adjust cameras and points with as many lens parameters as the keypoints show.
 
@@ -115,7 +115,7 @@ def fit_lenses(
         free_focal: True to estimate focal lengths.
         free_lens: True to estimate principal points and distortion too.
         coefficients: 0 or 1 distortion coefficients; None for one where the keypoints show it.
-        say: Function called at each stage.
+        notify: Function called at each stage.
     """
     num_views = len(cams)
     weight = seen_corners(flat).astype(np.float64)
@@ -145,7 +145,7 @@ def fit_lenses(
             free,
             square=np.full(num_views, free_focal),
             prior=weigh if prior is not None else None,
-            progress=say,
+            progress=notify,
         )
         covariance, ratio = _covariance(found, free, frame, keypoint, weigh if prior is not None else None)
         return found, covariance, ratio

@@ -19,7 +19,7 @@ from mvgeom.calibration.findings import Finding
 from mvgeom.calibration.input_checks import as_recording
 from mvgeom.calibration.lens_model import Lens
 from mvgeom.calibration.point_adjustment import adjust_points
-from mvgeom.calibration.refinement_quality import judge_refinement
+from mvgeom.calibration.refinement_quality import assess_refinement
 from mvgeom.calibration.schur import Loss
 from mvgeom.calibration.world_frame import keep_world
 from mvgeom.cameras import CameraGroup
@@ -130,11 +130,11 @@ def refine(
     check_number(max_points, "max_points", whole=True)
     if loss_scale is not None:
         check_number(loss_scale, "loss_scale")
-    say = progress or (lambda _: None)
+    notify = progress or (lambda _: None)
     points, weight = _observations(cams, points, weights)
     if hold is not None:
         cams.index([hold])
-    num_moments, num_views, num_keypoints, _ = points.shape
+    num_frames, num_views, num_keypoints, _ = points.shape
     flat = np.moveaxis(points, 1, 0).reshape(num_views, -1, 2)
     weight = np.moveaxis(weight, 1, 0).reshape(num_views, -1)
     shared = np.flatnonzero((weight > 0).sum(axis=0) >= 2)
@@ -152,7 +152,7 @@ def refine(
         loss=loss,
         loss_scale=loss_scale,
         check=lambda views: _check_views(cams, views),
-        progress=say,
+        progress=notify,
     )
     refined, solution, views, noise = solved.cameras, solved.solution, solved.views, solved.noise
 
@@ -170,16 +170,16 @@ def refine(
     spread = dataclasses.replace(spread, position=spread.position * growth)
     return Refinement(
         cameras=moved,
-        points_3d=world.reshape(num_moments, num_keypoints, 3),
-        residuals=np.swapaxes(offsets.reshape(num_moments, num_keypoints, num_views, 2), 1, 2),
-        errors=_judge(cams, moved, flat),
+        points_3d=world.reshape(num_frames, num_keypoints, 3),
+        residuals=np.swapaxes(offsets.reshape(num_frames, num_keypoints, num_views, 2), 1, 2),
+        errors=_assess(cams, moved, flat),
         rotation_deg=degrees,
         shift=np.linalg.norm(moved.centers - cams.centers, axis=1),
         noise=noise,
         deviations=spread,
         iterations=solved.iterations,
         converged=solution.converged,
-        findings=judge_refinement(cams, moved, points, degrees, noise, spread),
+        findings=assess_refinement(cams, moved, points, degrees, noise, spread),
     )
 
 
@@ -228,7 +228,7 @@ def _check_views(cams: CameraGroup, views: Views) -> None:
             )
 
 
-def _judge(given: CameraGroup, refined: CameraGroup, flat: Floats) -> Errors:
+def _assess(given: CameraGroup, refined: CameraGroup, flat: Floats) -> Errors:
     before, after = (
         reprojection_error(triangulate(flat, cams, refine_steps=0), flat, cams) for cams in (given, refined)
     )

@@ -12,7 +12,9 @@ from mvgeom._arrays import as_float64
 from mvgeom.calibration.board_poses import is_planar, normalize_corners, pose_candidates
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import Scene, Views, linearize, residuals
+from mvgeom.calibration.deviation_words import degrees
 from mvgeom.calibration.findings import CalibrationError, Finding, error, note, sort_findings, warning
+from mvgeom.calibration.information import invert_information
 from mvgeom.calibration.schur import adjust
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
@@ -153,7 +155,7 @@ def _place(one: CameraGroup, world: Floats, seen: Floats, names: list[str]) -> P
             "without it. Its click or its position is wrong"
         )
         findings.append(warning("point_left_out", [name], text, error=miss, others=rms))
-    findings += _judge(name, one, rms, noise, turn, len(usable))
+    findings += _assess(name, one, rms, noise, turn, len(usable))
     assert scene.rotation is not None
     rotation, translation = scene.rotation[0], scene.position[0] * size
     return PlacedCameras(
@@ -251,7 +253,7 @@ def _spread(scene: Scene, views: Views) -> tuple[Floats, Floats, float]:
     freedom = len(error_px) - 6
     # Few clicks tell little of their own noise.
     noise = float(np.sqrt((error_px @ error_px + 4 * _CLICK_NOISE**2) / (max(freedom, 0) + 4)))
-    covariance = np.linalg.pinv(slope.T @ slope) * noise**2
+    covariance = invert_information(slope.T @ slope)[0] * noise**2
     rotation, position = scene.rotation[0], scene.position[0]
     # With R <- exp(w) R and t <- t + d the center -R't moves by -R'[t] w - R'd.
     x, y, z = position
@@ -261,7 +263,7 @@ def _spread(scene: Scene, views: Views) -> tuple[Floats, Floats, float]:
     return np.rad2deg(np.sqrt(np.diag(covariance)[:3])), np.sqrt(np.diag(center)), noise
 
 
-def _judge(name: str, one: CameraGroup, rms: float, noise: float, turn: Floats, count: int) -> list[Finding]:
+def _assess(name: str, one: CameraGroup, rms: float, noise: float, turn: Floats, count: int) -> list[Finding]:
     findings = []
     side = float(one.sizes.max())
     if rms > _LARGE_ERROR * side:
@@ -270,12 +272,13 @@ def _judge(name: str, one: CameraGroup, rms: float, noise: float, turn: Floats, 
             "unit and axes of the positions right, and are the intrinsics those of this camera?"
         )
         findings.append(error("high_residual", [name], text, rms=rms))
-    if np.linalg.norm(turn) > _MUCH_TURN_DEG:
+    spread = float(np.linalg.norm(turn))
+    if spread > _MUCH_TURN_DEG:
         text = (
-            f"camera {name!r}: the pose is uncertain, {np.linalg.norm(turn):.1f} degrees for a noise of {noise:.1f} "
-            "px. Take points that are farther apart"
+            f"camera {name!r}: the pose is uncertain, {degrees(spread)} for a noise of {noise:.1f} px. Take points "
+            "that are farther apart"
         )
-        findings.append(warning("uncertain_pose", [name], text, rotation_deg=float(np.linalg.norm(turn))))
+        findings.append(warning("uncertain_pose", [name], text, rotation_deg=spread))
     if count == _MIN_POINTS:
         text = f"camera {name!r}: with {count} points, a wrong one cannot be found; take six or more"
         findings.append(note("few_points", [name], text, points=count))

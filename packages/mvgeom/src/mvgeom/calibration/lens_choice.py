@@ -9,6 +9,7 @@ import numpy as np
 
 from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, linearize, residuals
+from mvgeom.calibration.information import invert_information
 from mvgeom.calibration.lens_model import Lens
 from mvgeom.calibration.lens_shape import LensShape, lens_shape
 from mvgeom.calibration.selection import select_frames
@@ -113,18 +114,18 @@ def _left_out(scene: Scene, views: Views, lens: Lens) -> tuple[Floats, float]:
         rest = scale[:, None] * (whole - system) * scale
         step = scale * np.linalg.lstsq(rest, scale * slope, rcond=1e-12)[0]
         lengths_of_all.append(np.linalg.norm((error + by_lens @ step).reshape(-1, 2), axis=1))
-    return np.concatenate(lengths_of_all), _focal_deviation(scene, views, columns, scale, whole)
+    return np.concatenate(lengths_of_all), _focal_deviation(scene, views, columns, whole)
 
 
-def _focal_deviation(scene: Scene, views: Views, columns: Ints, scale: Floats, whole: Floats) -> float:
+def _focal_deviation(scene: Scene, views: Views, columns: Ints, whole: Floats) -> float:
     """Return the relative standard deviation of the focal length, from the normal equations (N, N) of the lens."""
     place = np.flatnonzero(columns == NUM_POSE)
     if not len(place):
         return 0.0
     freedom = 2 * views.num_observations - NUM_POSE * views.num_blocks - len(columns)
     variance = float((residuals(scene, views) ** 2).sum()) / max(freedom, 1)
-    covariance = np.linalg.pinv(scale[:, None] * whole * scale, rcond=1e-12, hermitian=True)
-    deviation = scale[place[0]] * np.sqrt(max(covariance[place[0], place[0]], 0.0) * variance)
+    covariance, _ = invert_information(whole)
+    deviation = np.sqrt(covariance[place[0], place[0]] * variance)
     return float(deviation / scene.cameras.matrix[0, 0, 0])
 
 

@@ -34,7 +34,7 @@ _FEW_MARKERS = 2
 
 
 def explain_missing_boards(
-    samples: Mapping[str, list[Image]], board: Board, found: Mapping[str, int], looked: Mapping[str, int]
+    samples: Mapping[str, list[Image]], board: Board, found: Mapping[str, int], searched: Mapping[str, int]
 ) -> tuple[Finding, ...]:
     """Examine the cameras that saw the board in fewer than half of their images.
 
@@ -42,7 +42,7 @@ def explain_missing_boards(
         samples: Some gray images of each camera, by camera name.
         board: Board to detect.
         found: Number of images with a detected board, by camera name.
-        looked: Total number of images, by camera name.
+        searched: Total number of images, by camera name.
 
     Returns:
         An error for each camera that never saw the board, with the reason if one is found; a warning for a camera with
@@ -53,7 +53,7 @@ def explain_missing_boards(
     marked = [face for face in faces if not isinstance(face, Chessboard)]
     # A camera may see other faces than the first.
     present = {number for face in marked if face.dictionary == marked[0].dictionary for number in face.ids}
-    poor = [camera for camera in samples if found[camera] < _SUSPICIOUS_SHARE * looked[camera]]
+    poor = [camera for camera in samples if found[camera] < _SUSPICIOUS_SHARE * searched[camera]]
     images = {camera: [upright_colors(image, board) for image in samples[camera]] for camera in poor}
     # All cameras record the same board, so that images of all of them tell what it is.
     pooled = [image for turn in range(_NUM_POOLED) for camera in poor for image in images[camera][turn : turn + 1]]
@@ -71,19 +71,19 @@ def explain_missing_boards(
             reason = _explain_markers(images[camera][::2], board, present, never=found[camera] == 0)
         elif not isinstance(board, Chessboard):
             reason = _mirrored(*count_mirrored(images[camera][::2], board), board) or common
-        findings += _finding(camera, board, found[camera], looked[camera], reason)
+        findings += _finding(camera, board, found[camera], searched[camera], reason)
     return tuple(findings)
 
 
-def _finding(camera: str, board: Board, found: int, looked: int, reason: Reason | None) -> list[Finding]:
+def _finding(camera: str, board: Board, found: int, searched: int, reason: Reason | None) -> list[Finding]:
     """Return the finding for one camera in a list, or an empty list."""
     if found and reason is None:
         return []
     code, text, evidence = reason or ("no_boards", "no reason found. Check that it is visible, sharp and whole", {})
-    where = f"in none of {counted(looked, 'image')}" if found == 0 else f"only in {found} of {looked} images"
+    where = f"in none of {counted(searched, 'image')}" if found == 0 else f"only in {found} of {searched} images"
     build = error if found == 0 else warning
-    said = f"camera {camera!r}: the {board} was found {where}: {text}"
-    return [build(code, [camera], said, found=found, pictures=looked, **evidence)]
+    message = f"camera {camera!r}: the {board} was found {where}: {text}"
+    return [build(code, [camera], message, found=found, images=searched, **evidence)]
 
 
 def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) -> Reason | None:
@@ -99,7 +99,7 @@ def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) 
             "cut_board",
             f"the border of the image cuts it in {cut} of {len(images)} examined images. A chessboard is only found "
             "where all of it is visible. Show the whole board, or use a board with markers (ChArUco, AprilGrid)",
-            {"pictures_with_cut_board": cut},
+            {"images_with_cut_board": cut},
         )
     if not sizes:
         # The negative of a board with an odd and an even number of corners is the same board, turned by 180 degrees.
@@ -119,7 +119,7 @@ def _explain_chessboard(images: list[Image], board: Chessboard, *, never: bool) 
         "other_board_size",
         f"there is a board of {best[0]}x{best[1]} inner corners in {counts[best]} of {len(images)} examined images"
         f"{hint}. Give this size",
-        {"columns": best[0], "rows": best[1], "pictures_with_other_size": counts[best]},
+        {"columns": best[0], "rows": best[1], "images_with_other_size": counts[best]},
     )
 
 

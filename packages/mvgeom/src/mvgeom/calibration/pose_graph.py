@@ -108,13 +108,13 @@ def _find_mirrored(
                 if relation.agreeing.sum() >= relations[pair].agreeing.sum() + _MORE_BOARDS:
                     suspects.setdefault(camera, []).append((partner, relation))
     findings = []
-    told: set[int] = set()
+    reported: set[int] = set()
     # The mirrored camera contradicts all its partners, a partner contradicts only the mirrored camera.
     for camera in sorted(suspects, key=lambda each: -len(suspects[each])):
-        partners = [(partner, relation) for partner, relation in suspects[camera] if partner not in told]
+        partners = [(partner, relation) for partner, relation in suspects[camera] if partner not in reported]
         if not partners:
             continue
-        told.add(camera)
+        reported.add(camera)
         before = sum(int(relations[_sorted(camera, partner)].agreeing.sum()) for partner, _ in partners)
         after = sum(int(relation.agreeing.sum()) for _, relation in partners)
         common = sum(relation.common for _, relation in partners)

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import Booleans
+from mvgeom.calibration.deviation_words import percent
 from mvgeom.calibration.findings import Finding, error, warning
 from mvgeom.calibration.lens_findings import find_large_errors, find_lens_ends
 from mvgeom.calibration.result import Calibration
@@ -17,10 +18,10 @@ from mvgeom.calibration.rig_suspects import TIME_CODES
 from mvgeom.calibration.selection import coverage_cells
 from mvgeom.wording import counted
 
-__all__ = ["image_coverage", "judge"]
+__all__ = ["assess", "image_coverage"]
 
 _LOW_COVERAGE = 0.4
-_LOOSE_FOCAL = 0.005
+_LOOSE_FOCAL, _LOOSE_FOCAL_OUT_OF_TIME, _UNKNOWN_FOCAL = 0.005, 0.05, 0.25
 _UNEQUAL_FOCAL = 0.01
 _LOOSE_POSITION, _UNKNOWN_POSITION = 0.05, 0.25
 _TESTED_LINK = 3
@@ -37,7 +38,7 @@ def image_coverage(points: Floats, sizes: Floats) -> Floats:
     return np.asarray(coverage_cells(points, sizes).any(axis=1).mean(axis=-1))
 
 
-def judge(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
+def assess(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
     """Find large errors, low coverage, lenses without rays, and uncertain or unequal focal lengths and positions.
 
     Args:
@@ -65,12 +66,15 @@ def judge(calibration: Calibration, found: Sequence[Finding]) -> list[Finding]:
             )
             findings.append(warning("low_coverage", [name], text, coverage=coverage[view]))
         relative = spread[view].max() / focal[view].min()
-        if relative > _LOOSE_FOCAL and not out_of_time:
+        # Where cameras are not synchronized, that comes first. Lenses are those of each camera's own images, and are
+        # named where these leave them open.
+        if relative > (_LOOSE_FOCAL_OUT_OF_TIME if out_of_time else _LOOSE_FOCAL):
             text = (
-                f"camera {name!r}: its focal length is uncertain by {100 * relative:.1f} %. Tilt the board more (30 to "
+                f"camera {name!r}: its focal length is uncertain by {percent(relative, 1)}. Tilt the board more (30 to "
                 "50 degrees), in several directions"
             )
-            findings.append(warning("uncertain_focal_length", [name], text, relative_deviation=relative))
+            build = error if relative > _UNKNOWN_FOCAL else warning
+            findings.append(build("uncertain_focal_length", [name], text, relative_deviation=relative))
         ratio = focal[view, 0] / focal[view, 1]
         if abs(ratio - 1) > max(_UNEQUAL_FOCAL, 5 * np.hypot(*spread[view]) / focal[view].min()):
             text = (

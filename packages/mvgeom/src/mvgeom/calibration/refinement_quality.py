@@ -6,12 +6,13 @@ import numpy as np
 
 from mvgeom.calibration.adjusted import Deviations
 from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.deviation_words import degrees, percent
 from mvgeom.calibration.diagnosis import REFINABLE_DEG, check
 from mvgeom.calibration.findings import Finding, error, sort_findings, warning
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
-__all__ = ["judge_refinement"]
+__all__ = ["assess_refinement"]
 
 _LARGE_NOISE = 0.01
 """Keypoint noise after the refinement, as a fraction of the image's longer side, that no detector has."""
@@ -27,7 +28,7 @@ _BEFORE = ("late_camera", "swapped_views", "image_size", "mirrored_images", "tur
 _AFTER = (*_BEFORE, "camera_disagrees", "no_agreement")
 
 
-def judge_refinement(
+def assess_refinement(
     given: CameraGroup,
     refined: CameraGroup,
     points: Floats,
@@ -64,11 +65,11 @@ def judge_refinement(
             "`mvgeom check` on the calibration as it was"
         )
         findings.append(error("high_residual", given.names, text, noise=noise))
-    told = {(each.code, each.cameras) for each in findings}
+    reported = {(each.code, each.cameras) for each in findings}
     for cameras, codes in ((given, _BEFORE), (refined, _AFTER)):
         for each in _errors(cameras, points):
-            if each.code in codes and (each.code, each.cameras) not in told:
-                told.add((each.code, each.cameras))
+            if each.code in codes and (each.code, each.cameras) not in reported:
+                reported.add((each.code, each.cameras))
                 findings.append(each)
     return sort_findings(findings)
 
@@ -83,8 +84,8 @@ def _uncertain_poses(refined: CameraGroup, rotation_deg: Floats, spread: Deviati
         shift = float(np.linalg.norm(spread.position[view])) / mean_gap
         if turn > _MUCH_TURN_DEG or shift > _MUCH_SHIFT:
             text = (
-                f"camera {name!r}: the pose is uncertain, standard deviations of {turn:.1f} degrees and "
-                f"{100 * shift:.0f} % of the cameras' mean distance; it was turned by {rotation_deg[view]:.1f} "
+                f"camera {name!r}: the pose is uncertain, standard deviations of {degrees(turn)} and "
+                f"{percent(shift)} of the cameras' mean distance; it was turned by {rotation_deg[view]:.1f} "
                 "degrees. The calibration as it was may be better: keep it, or give more keypoints, all over the volume"
             )
             findings.append(

@@ -48,9 +48,9 @@ def calibration_table(calibration: Calibration, title: str) -> Table:
             str(int(used[view].sum())),
             f"{calibration.camera_rms[view]:.3f}",
             f"{100 * coverage[view]:.0f} %",
-            lengths + _plus_minus(focal),
-            f"{matrix[0, 2]:.0f} {matrix[1, 2]:.0f}" + _plus_minus(spread.center[view].max()),
-            _length_or_dash(spread.rotation_deg[view], ".3f"),
+            lengths + _plus_minus(focal, matrix[0, 0]),
+            f"{matrix[0, 2]:.0f} {matrix[1, 2]:.0f}" + _plus_minus(spread.center[view].max(), matrix[0, 0]),
+            _turn_or_dash(spread.rotation_deg[view], ".3f"),
             _length_or_dash(spread.position[view], ".2g"),
         )
     return table
@@ -78,15 +78,16 @@ def keypoint_calibration_table(calibration: KeypointCalibration, title: str) -> 
     used = calibration.used.sum(axis=(0, 2))
     given = np.isfinite(calibration.residuals).all(-1).sum(axis=(0, 2))
     for view, name in enumerate(cameras.names):
+        focal = cameras.matrix[view, 0, 0]
         coefficient = f"{cameras.distortion[view, 0]:.3f}" if calibration.lenses.k1[view] else "-"
         table.add_row(
             name,
             str(int(used[view])),
             f"{100 * (1 - used[view] / max(given[view], 1)):.0f} %",
             _or_dash(calibration.camera_error[view], ".2f"),
-            f"{cameras.matrix[view, 0, 0]:.1f}" + _plus_minus(spread.focal[view].max()),
+            f"{focal:.1f}" + _plus_minus(spread.focal[view].max(), focal),
             coefficient,
-            _length_or_dash(spread.rotation_deg[view], ".3f"),
+            _turn_or_dash(spread.rotation_deg[view], ".3f"),
             _length_or_dash(spread.position[view], ".2g"),
         )
     return table
@@ -138,7 +139,7 @@ def placement_table(placed: PlacedCameras, title: str) -> Table:
             f"{placed.rms[view]:.2f}",
             f"{np.nanmax(lengths):.2f}",
             " ".join(f"{value:.4g}" for value in placed.cameras.centers[view] + 0.0),
-            _length_or_dash(placed.rotation_deg[view], ".3f"),
+            _turn_or_dash(placed.rotation_deg[view], ".3f"),
             _length_or_dash(placed.position[view], ".2g"),
         )
     return table
@@ -158,7 +159,7 @@ def refinement_table(refinement: Refinement, title: str) -> Table:
             f"{errors.after[view]:.2f}",
             f"{refinement.rotation_deg[view]:.2f}",
             f"{refinement.shift[view]:.3g}",
-            _length_or_dash(spread.rotation_deg[view], ".2f"),
+            _turn_or_dash(spread.rotation_deg[view], ".2f"),
             _length_or_dash(spread.position[view], ".2g"),
         )
     overall = f"{errors.overall_before:.2f}", f"{errors.overall_after:.2f}"
@@ -195,8 +196,16 @@ def _table(title: str, columns: tuple[str, ...]) -> Table:
     return table
 
 
-def _plus_minus(spread: float) -> str:
+def _plus_minus(spread: float, focal: float) -> str:
+    """Return a standard deviation in px; one beyond the focal length, of a lens that is not determined, as a limit."""
+    if spread > focal:
+        return f" ±>{focal:.0f}"
     return f" ±{spread:.1f}" if spread > 0 else ""
+
+
+def _turn_or_dash(values: Floats, form: str) -> str:
+    """Return the length of a vector of degrees; one beyond half a turn, of an unknown pose, as a limit."""
+    return ">180" if np.linalg.norm(values) > 180 else _length_or_dash(values, form)
 
 
 def _length_or_dash(values: Floats, form: str) -> str:

@@ -10,13 +10,23 @@ import numpy as np
 from mvgeom.calibration.boards import Floats, Ints, seen_corners
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, Views, residuals
 from mvgeom.calibration.findings import CalibrationError, error
+from mvgeom.calibration.mirrored_boards import leave_mirrored_poses
 from mvgeom.calibration.one_to_one import adjust_one_to_one
 from mvgeom.calibration.pose_graph import PoseGraph
-from mvgeom.calibration.schur import Loss, Solution, adjust
+from mvgeom.calibration.schur import Loss, Solution, adjust, propagate_lens_errors
 from mvgeom.cameras import CameraGroup
 from mvgeom.wording import counted
 
-__all__ = ["RigAdjustment", "adjust_rig", "join_fitting_views", "relative_noise", "views_of_boards", "weigh_cameras"]
+__all__ = [
+    "RigAdjustment",
+    "adjust_rig",
+    "join_fitting_views",
+    "noise_of",
+    "relative_noise",
+    "typical_scale",
+    "views_of_boards",
+    "weigh_cameras",
+]
 
 _OUTLIER_SIGMAS = 6.0
 _JOINING_SIGMAS = 3.0
@@ -63,6 +73,7 @@ def adjust_rig(
     loss: Loss,
     loss_scale: float | None,
     doubtful: Booleans | None = None,
+    held: Floats | None = None,
 ) -> RigAdjustment:
     """Adjust poses, then all parameters; leave out views that fit much worse than others, and adjust again.
 
@@ -84,6 +95,7 @@ def adjust_rig(
             standard deviations of the residuals.
         doubtful: (V, C) booleans, true for camera parameters that are kept as they are, but count as unknown in the
             covariance; None for none.
+        held: (V, C, V, C) covariance of lenses that are kept as they are; None if none is kept, or they are exact.
 
     Raises:
         CalibrationError: If the initial poses put boards behind cameras.
@@ -108,6 +120,7 @@ def adjust_rig(
     scene = adjust(
         scene, views, poses, loss="huber", loss_scale=3.0 * relative[views.camera, None], tolerance=1e-4
     ).scene
+    tried_others = faces is not None
     while True:
         rough = adjust(
             scene,
@@ -127,8 +140,14 @@ def adjust_rig(
             limits = _joining_limits(scene, views, relative)
             scene, joining = join_fitting_views(scene, blocks, points, used, waiting, limits)
             waiting = waiting & ~joining
+        if not outliers.any() and not joining.any() and not tried_others:
+            tried_others = True
+            better = leave_mirrored_poses(solution, views, free, loss=loss, loss_scale=scale, square=square)
+            if better is not solution:
+                scene = better.scene
+                continue
         if not outliers.any() and not joining.any():
-            noise = _noise(solution.scene, views, free, loss, scale)
+            noise = noise_of(solution.scene, views, free, loss, scale)
             if doubtful is not None:
                 unknown = adjust(
                     solution.scene,
@@ -140,6 +159,10 @@ def adjust_rig(
                     square=square,
                 )
                 solution = dataclasses.replace(solution, covariance=unknown.covariance)
+            if held is not None:
+                of_lenses = held / max(noise, _SMALLEST_SCALE) ** 2
+                covariance = propagate_lens_errors(solution.scene, views, free, of_lenses, loss=loss, loss_scale=scale)
+                solution = dataclasses.replace(solution, covariance=covariance)
             return RigAdjustment(solution=solution, blocks=blocks, used=used, noise=noise)
         camera, frame = (index[outliers] for index in np.nonzero(used))
         used[camera, frame] = False
@@ -227,12 +250,21 @@ def views_of_boards(points: Floats, used: Booleans, blocks: Ints) -> Views:
     )
 
 
+def typical_scale(scene: Scene, views: Views) -> float:
+    """Return the scale of a robust loss in px, from the residuals' median length (Rayleigh distribution)."""
+    return _from_lengths(np.linalg.norm(residuals(scene, views), axis=-1)[views.weights > 0])
+
+
+def _from_lengths(lengths: Floats) -> float:
+    return max(_ROBUST_SIGMAS * float(np.median(lengths) / np.sqrt(2 * np.log(2))), _SMALLEST_SCALE)
+
+
 def _scale(scene: Scene, views: Views, relative: Floats, given: float | None) -> Floats:
-    """Return the scale (G, 1) of a robust loss in px, from the residuals' median length (Rayleigh distribution)."""
+    """Return the scale (G, 1) of a robust loss in px, by camera: that of `typical_scale` where none is given."""
     own = relative[views.camera, None]
     if given is None:
         lengths = (np.linalg.norm(residuals(scene, views), axis=-1) / own)[views.weights > 0]
-        given = max(_ROBUST_SIGMAS * float(np.median(lengths)) / np.sqrt(2 * np.log(2)), _SMALLEST_SCALE)
+        given = _from_lengths(lengths)
     return np.asarray(given * own)
 
 
@@ -259,7 +291,7 @@ def _typical(errors: Floats) -> float:
     return max(float(np.median(errors)), _SMALLEST_TYPICAL)
 
 
-def _noise(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: Floats) -> float:
+def noise_of(scene: Scene, views: Views, free: Booleans, loss: Loss, scale: float | Floats) -> float:
     """Return the standard deviation per coordinate in px; a robust loss limits residuals to its scale."""
     squares = (residuals(scene, views) ** 2).sum(-1)
     if loss != "linear":

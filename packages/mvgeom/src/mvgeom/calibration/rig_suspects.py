@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mvgeom.calibration.board_poses import normalize_corners, pose_candidates
 from mvgeom.calibration.board_timing import Moved, Shifted, explain_by_time, frame_numbers
 from mvgeom.calibration.boards import Floats
+from mvgeom.calibration.boards_alone import boards_alone
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Scene, residuals
 from mvgeom.calibration.detections import Detections
 from mvgeom.calibration.findings import Finding, describe_shift, error, warning
@@ -54,26 +54,8 @@ def lens_only_error(cameras: CameraGroup, detections: Detections, used: Booleans
         detections: Corners of the boards.
         used: (V, F) booleans, true for boards to test.
     """
-    result = np.full(len(cameras), np.nan)
-    normalized = normalize_corners(detections.points, cameras)
-    for view, name in enumerate(cameras.names):
-        frames = np.flatnonzero(used[view])
-        poses, errors = pose_candidates(normalized[view, frames], detections.object_points)
-        solved = np.isfinite(errors[:, 0])
-        frames, poses = frames[solved], poses[solved, 0]
-        if not len(frames):
-            continue
-        one = cameras.select([name]).replace(rotation=np.eye(3)[None], translation=np.zeros((1, 3)))
-        views = views_of_boards(
-            detections.points[view, frames][None], np.ones((1, len(frames)), dtype=bool), np.arange(len(frames))
-        )
-        scene = Scene(
-            cameras=one, rotation=poses[:, :3, :3], position=poses[:, :3, 3], object_points=detections.object_points
-        )
-        fixed = np.zeros((1, scene.camera_size), dtype=bool)
-        scene = adjust(scene, views, fixed, loss="huber", max_iterations=20, tolerance=1e-6).scene
-        result[view] = _median_rms(views.weights, residuals(scene, views))
-    return result
+    found = [boards_alone(cameras, view, detections, used[view]) for view in range(len(cameras))]
+    return np.array([np.nan if each is None else _median_rms(each[1].weights, residuals(*each)) for each in found])
 
 
 def suspect(alone: Floats, cameras: CameraGroup, scene: Scene, detections: Detections, blocks: np.ndarray,

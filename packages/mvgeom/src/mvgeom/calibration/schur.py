@@ -13,21 +13,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import block_diag
+from scipy.linalg import block_diag, null_space
 
 from mvgeom.calibration.boards import Floats, Ints
 from mvgeom.calibration.bundle import NUM_POSE, Booleans, Linearization, Scene, Step, Views, linearize, rows_of_camera
+from mvgeom.calibration.information import at_least_tiny, invert_information
 from mvgeom.calibration.lens_jacobian import NUM_INTRINSICS
 from mvgeom.calibration.lens_prior import LensPrior
 from mvgeom.calibration.lens_shape import LensShape
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 
-__all__ = ["Loss", "Solution", "adjust", "robust_weights"]
+__all__ = ["Loss", "Solution", "adjust", "propagate_lens_errors", "robust_weights", "world_motions"]
 
 Loss = Literal["linear", "huber", "soft_l1", "cauchy"]
 
 _MAX_DAMPING = 1e16
+
+_NO_DAMPING = 1e-15
+"""Damping of blocks that changes nothing, but inverts what is singular."""
+
+_SAME_MOTION = 1e-9
+"""Length of the difference of two motions of length 1 that counts as none."""
 
 _FX, _FY = NUM_POSE, NUM_POSE + 1
 
@@ -42,7 +49,9 @@ class Solution:
         iterations: Number of steps that were tried.
         converged: True if the steps became negligible.
         covariance: (V, camera_size, V, camera_size) covariance of the camera parameters for residuals of variance 1
-            px^2, with boards, points and the poses of moving faces unknown; zeros for fixed parameters.
+            px^2, with boards, points and the poses of moving faces unknown; zeros for fixed parameters. Motions of the
+            world as a whole have no part in it. What else the residuals do not determine has a variance of 1e14 times
+            that of a parameter that is the only unknown one: finite, so that it can be propagated.
         undetermined: Number of combinations of camera parameters that the residuals do not depend on: 7 if neither
             scale nor frame of the world is fixed.
     """
@@ -133,7 +142,7 @@ def adjust(
             break
     if shape is not None:  # the penalty is no observation
         normal = _normal_equations(scene, views, linear, free, basis, loss, loss_scale, None, prior)
-    covariance, undetermined = normal.camera_covariance()
+    covariance, undetermined = normal.camera_covariance(world_motions(scene))
     return Solution(
         scene=scene,
         cost=cost,
@@ -192,7 +201,7 @@ class _NormalEquations:
         """Return a step, and the predicted decrease of the cost."""
         basis = self.basis
         own = np.einsum("sp,sp->p", basis, self.shared @ basis)
-        shared_damping = damping * (_positive(own) if len(own) else own)
+        shared_damping = damping * (at_least_tiny(own) if len(own) else own)
         block_damping = damping * _diagonal(self.blocks)
         reduced, eliminated = self._reduce(block_damping)
         slope = basis.T @ (self.shared_slope - np.einsum("bsq,bq->s", eliminated, self.block_slope))
@@ -209,21 +218,40 @@ class _NormalEquations:
         face_step = shared_step[self.free.size :].reshape(-1, NUM_POSE)
         return Step(camera_step, block_step, face_step), float(predicted)
 
-    def camera_covariance(self) -> tuple[Floats, int]:
-        """Return the cameras' part (V, C, V, C) of the inverse, all else unknown, and the number of null directions."""
-        basis = self.basis
-        covariance = np.zeros((len(basis), len(basis)))
-        undetermined = 0
-        if basis.shape[1]:
-            reduced, _ = self._reduce(1e-12 * _diagonal(self.blocks))
-            system = basis.T @ reduced @ basis
-            scale = 1 / np.sqrt(_positive(np.diag(system)))
-            values, vectors = np.linalg.eigh(scale[:, None] * system * scale)
-            known = values > 1e-9 * values[-1]
-            undetermined = int((~known).sum())
-            inverse = (vectors[:, known] / values[known]) @ vectors[:, known].T
-            covariance = basis @ (scale[:, None] * inverse * scale) @ basis.T
-        return covariance[: self.free.size, : self.free.size].reshape(*self.free.shape, *self.free.shape), undetermined
+    def camera_covariance(self, motions: Floats) -> tuple[Floats, int]:
+        """Return the covariance (V, C, V, C) of the cameras, all else unknown.
+
+        Args:
+            motions: (V * C, M) changes of the cameras that no observation shows; see `world_motions`. Those that leave
+                the fixed parameters as they are have no variance.
+
+        Returns:
+            The covariance, and the number of combinations of parameters without information, motions included.
+        """
+        reduced, _ = self._reduce(_NO_DAMPING * _diagonal(self.blocks))
+        hidden = self.basis[: self.free.size].T @ _keeping_fixed(motions, self.free.reshape(-1))
+        inverse, undetermined = invert_information(self.basis.T @ reduced @ self.basis, hidden)
+        return self._of_cameras(self.basis @ inverse @ self.basis.T), undetermined
+
+    def propagate(self, lenses: Floats, moving: Floats) -> Floats:
+        """Return the covariance (V, C, V, C) of all cameras whose lenses were held, and their poses adjusted.
+
+        Args:
+            lenses: (V, C, V, C) covariance of the lenses.
+            moving: (S, Q) matrix from the parameters that were adjusted to the shared ones, as `basis`.
+        """
+        reduced, _ = self._reduce(_NO_DAMPING * _diagonal(self.blocks))
+        inverse, _ = invert_information(moving.T @ reduced @ moving)
+        # Where a lens is wrong by a step, the poses end where their slope for this step is 0.
+        change = np.eye(len(reduced))[:, : self.free.size] - moving @ inverse @ (
+            moving.T @ reduced[:, : self.free.size]
+        )
+        of_lenses = lenses.reshape(self.free.size, self.free.size)
+        return self._of_cameras(moving @ inverse @ moving.T + change @ of_lenses @ change.T)
+
+    def _of_cameras(self, covariance: Floats) -> Floats:
+        """Return the part (V, C, V, C) of the cameras in a covariance (S, S) of the shared parameters."""
+        return covariance[: self.free.size, : self.free.size].reshape(*self.free.shape, *self.free.shape)
 
     def _reduce(self, block_damping: Floats) -> tuple[Floats, Floats]:
         """Return the normal matrix of the shared parameters with the blocks eliminated, and mixed / blocks."""
@@ -295,6 +323,55 @@ def _normal_equations(
     )
 
 
+def propagate_lens_errors(
+    scene: Scene, views: Views, free: Booleans, lenses: Floats, *, loss: Loss, loss_scale: float | Floats
+) -> Floats:
+    """Compute the covariance of cameras whose lenses were held, and are uncertain nevertheless.
+
+    Args:
+        scene: Adjusted scene, in which the frame of the world is fixed.
+        views: Observations in px.
+        free: (V, camera_size) booleans, true for camera parameters that were adjusted; none of a lens.
+        lenses: (V, camera_size, V, camera_size) covariance of the lenses; zeros for poses.
+        loss: Loss of the adjustment.
+        loss_scale: Its scale in px.
+
+    Returns:
+        Covariance (V, camera_size, V, camera_size) for residuals of variance 1 px^2, if that of the lenses is.
+    """
+    all_free = free.copy()
+    all_free[:, NUM_POSE:] = True
+    moving = _basis(free, None, None, scene.num_moving_faces)
+    linear = linearize(scene, views)
+    normal = _normal_equations(scene, views, linear, all_free, moving, loss, loss_scale, None, None)
+    return normal.propagate(lenses, moving)
+
+
+def world_motions(scene: Scene) -> Floats:
+    """Return changes (V * C, 6 or 7) of the cameras that no observation shows, if all blocks change with them.
+
+    These are three turns of the world about its origin, three shifts, and, for single points, its growth.
+    """
+    cameras = scene.cameras
+    none = np.zeros((len(cameras), 3, 3))
+    turn = np.concatenate([-cameras.rotation, none], axis=1)
+    shift = np.concatenate([none, -cameras.rotation], axis=1)
+    growth = np.concatenate([np.zeros((len(cameras), 3)), cameras.translation], axis=1)[..., None]
+    poses = np.concatenate([turn, shift, growth] if scene.rotation is None else [turn, shift], axis=2)
+    motions = np.zeros((len(cameras), scene.camera_size, poses.shape[2]))
+    motions[:, :NUM_POSE] = poses
+    return motions.reshape(-1, poses.shape[2])
+
+
+def _keeping_fixed(motions: Floats, free: Booleans) -> Floats:
+    """Return directions (N, m) of those motions (N, M) that change none but the free parameters (N,)."""
+    size = np.linalg.norm(motions, axis=0)
+    motions = (motions / np.where(size > 0, size, 1))[:, size > 0]
+    kept = motions @ null_space(np.where(free[:, None], 0.0, motions), rcond=_SAME_MOTION)
+    directions, lengths, _ = np.linalg.svd(np.where(free[:, None], kept, 0.0), full_matrices=False)
+    return np.asarray(directions[:, lengths > _SAME_MOTION])
+
+
 def _is_lens(cameras: CameraGroup, step: Floats) -> bool:
     """Return True if focal lengths stay positive, and all numbers finite."""
     focal = cameras.matrix[:, [0, 1], [0, 1]] + step[:, [_FX, _FY]]
@@ -337,19 +414,14 @@ def _solve_scaled(system: Floats, right: Floats) -> Floats:
     """Solve a symmetric system whose parameters have very different scales (px, radians, meters)."""
     if len(right) == 0:
         return right
-    scale = 1 / np.sqrt(_positive(np.diag(system)))
+    scale = 1 / np.sqrt(at_least_tiny(np.diag(system)))
     solution: Floats = scale * np.linalg.solve(scale[:, None] * system * scale, scale * right)
     return solution
 
 
 def _diagonal(matrices: Floats) -> Floats:
     """Return diagonals (..., n), with zero entries replaced by a tiny fraction of the largest."""
-    return _positive(np.diagonal(matrices, axis1=-2, axis2=-1))
-
-
-def _positive(diagonal: Floats) -> Floats:
-    floor = 1e-12 * diagonal.max(axis=-1, keepdims=True)
-    return np.maximum(diagonal, np.where(floor > 0, floor, 1.0))
+    return at_least_tiny(np.diagonal(matrices, axis1=-2, axis2=-1))
 
 
 def _diagonal_matrices(diagonals: Floats) -> Floats:

@@ -88,7 +88,7 @@ class Synchronization:
 
     @property
     def passed(self) -> bool:
-        """True if no finding is an error."""
+        """Return True if no finding is an error."""
         return all(each.severity != "error" for each in self.findings)
 
 

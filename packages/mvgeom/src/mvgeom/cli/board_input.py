@@ -183,7 +183,7 @@ def _read_board(path: Path) -> Board:
 
 
 def _check_belonging(kind: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that say nothing about this kind of board."""
+    """Refuse options that do not apply to this kind of board."""
     wrong = [name for name, kinds in _BELONGING.items() if options[name] and kind not in kinds]
     if wrong:
         step = "Put it into the file." if kind == "board" else "Leave it out."

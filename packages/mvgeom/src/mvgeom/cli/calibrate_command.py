@@ -317,8 +317,8 @@ def _write_lenses(found: LensCalibration, output: Path, *, force: bool) -> None:
 def _fit_rig(detections: Detections, options: Options, known: CameraGroup | None) -> Calibration:
     from mvgeom.calibration import calibrate as calibrate_cameras
 
-    with status("calibrating") as say:
-        return calibrate_cameras(detections, options, intrinsics=known, progress=say)
+    with status("calibrating") as notify:
+        return calibrate_cameras(detections, options, intrinsics=known, progress=notify)
 
 
 def _write_rig(found: Calibration, output: Path, report: Path | None, *, force: bool) -> None:

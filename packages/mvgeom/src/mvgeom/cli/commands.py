@@ -24,6 +24,7 @@ from mvgeom.cli.keypoint_options import (
     IndividualOption,
     LikelihoodOption,
     ViewsArgument,
+    keypoint_options,
 )
 from mvgeom.cli.length_options import LengthCommand
 from mvgeom.cli.options import (
@@ -39,6 +40,7 @@ from mvgeom.cli.options import (
     parse_pairs,
     parse_view_files,
     positive,
+    same_reading,
 )
 from mvgeom.cli.output import print_findings, print_next, print_output, print_problem
 from mvgeom.cli.refinement_commands import check, refine
@@ -170,7 +172,8 @@ def show(
         from mvgeom.rig_figure import save_rig_figure
 
         save_rig_figure(cameras, output, title=str(calibration))
-        print_output(f"figure: {output}")
+    written = "" if output is None else f"figure: {output}"
+    print_next("mvgeom", "check", calibration, "VIEW=PATH", *same_reading(source_format, size, option), written=written)
 
 
 @app.command()
@@ -242,16 +245,20 @@ def triangulate(
     stack, points = keypoints.stack, keypoints.points
     found = reconstruct(points, cameras, method=method.value, threshold=threshold, noise=noise)
     write_points_3d(output, stack.keypoint_names, [(stack.rows, found)])
-    _print_reconstruction(found, keypoints, tuple(files), output)
+    _print_reconstruction(found, keypoints, tuple(files))
+    smoothed = output.with_name(f"{output.stem}_smoothed.csv")
+    options = [
+        *keypoint_options(boxes, crop_size, min_likelihood, individual, ignore_sync=ignore_sync),
+        *same_reading(source_format, size, option),
+    ]
+    print_next("mvgeom", "smooth", calibration, *views, *options, "-o", smoothed, written=f"3D keypoints: {output}")
     findings = find_lens_ends(cameras, points)
     print_findings(findings)
     if any(each.evidence["keypoint_share"] > LARGE_SHARE for each in findings):
         raise typer.Exit(1)
 
 
-def _print_reconstruction(
-    found: Reconstruction, keypoints: CommandKeypoints, views: tuple[str, ...], output: Path
-) -> None:
+def _print_reconstruction(found: Reconstruction, keypoints: CommandKeypoints, views: tuple[str, ...]) -> None:
     import numpy as np
 
     solved = ~np.isnan(found.points).any(-1)
@@ -270,7 +277,6 @@ def _print_reconstruction(
             print_output(f"views more than {found.threshold:.1f} px off were left out")
     else:
         print_problem("warning", "yellow", f"no point is seen by two of {', '.join(views)}; the table is empty")
-    print_output(f"3D keypoints: {output}")
 
 
 app.command(cls=LengthCommand)(smooth)

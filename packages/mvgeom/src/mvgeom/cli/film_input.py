@@ -73,7 +73,7 @@ def _search(
         if search.num_frames <= _LONG:
             return None
         if always is not None and always.isdecimal():
-            search.look_at([int(always)])
+            search.search_frames([int(always)])
 
         def fit_without_bar(found: Detections) -> Result:
             bar.stop()  # a terminal has room for one changing line, and the calibration shows its own
@@ -83,6 +83,6 @@ def _search(
                 bar.start()
 
         result = calibrate_films(search, fit_without_bar)
-    looked = f"looked at {search.num_looked} of {search.num_frames} frames; boards in {search.num_found}"
-    print_output(f"{looked} (--every 1 looks at all)")
+    searched = f"searched {search.num_searched} of {search.num_frames} frames; boards in {search.num_found}"
+    print_output(f"{searched} (--every 1 searches all)")
     return result

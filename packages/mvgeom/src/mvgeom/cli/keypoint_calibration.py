@@ -141,7 +141,7 @@ def calibrate_keypoints(request: KeypointRequest) -> None:
     check_rig_output(request.output, dict.fromkeys(names, longest), known.fisheye if known is not None else ())
     keypoints = read_views(files, request.boxes, request.crop_size, request.min_likelihood, request.individual)
     try:
-        with status("calibrating") as say:
+        with status("calibrating") as notify:
             found = calibrate_from_keypoints(
                 keypoints.points,
                 names,
@@ -152,7 +152,7 @@ def calibrate_keypoints(request: KeypointRequest) -> None:
                 coefficients=request.coefficients,
                 lengths=lengths,
                 reference=request.reference,
-                progress=say,
+                progress=notify,
             )
     except CalibrationError as error:
         *_, last = (each for each in error.findings if each.severity == "error")

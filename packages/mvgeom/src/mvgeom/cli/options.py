@@ -33,6 +33,7 @@ __all__ = [
     "parse_two",
     "parse_view_files",
     "positive",
+    "same_reading",
 ]
 
 CalibrationArgument = Annotated[
@@ -331,3 +332,16 @@ def _distinct(splits: Iterable[tuple[str, str, str]], form: str) -> dict[str, st
             raise InputError(f"{form}: {name!r} is given twice", code="duplicate-name", option=form, name=name)
         pairs[composed(name)] = text
     return pairs
+
+
+def same_reading(source_format: str | None, size: list[str] | None, option: list[str] | None) -> list[str]:
+    """Return the options of another command that reads the same calibration alike.
+
+    Args:
+        source_format: Value of `FormatOption`.
+        size: Values of `SizeOption`.
+        option: Values of `ReadOption`.
+    """
+    options = [] if source_format is None else ["--from", source_format]
+    options += [part for each in size or [] for part in ("--size", each)]
+    return options + [part for each in option or [] for part in ("-O", each)]

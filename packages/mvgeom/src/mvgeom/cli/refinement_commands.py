@@ -31,6 +31,7 @@ from mvgeom.cli.options import (
     parse_pairs,
     parse_size,
     parse_view_files,
+    same_reading,
 )
 from mvgeom.cli.output import print_findings, print_next, print_output, print_problem
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
@@ -105,8 +106,8 @@ def refine(
         ignore=ignore_sync,
     )
     lens = Lens(num_coefficients=0, fix_intrinsics=not free_intrinsics, fix_distortion=True)
-    with status("refining") as say:
-        refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=say)
+    with status("refining") as notify:
+        refined = refine_cameras(cameras, keypoints.points, lens=lens, loss=loss.value, hold=hold, progress=notify)
     print_output(refinement_table(refined, f"{calibration} -> {output}"))
     print_output(
         f"median reprojection error {refined.errors.overall_before:.2f} -> {refined.errors.overall_after:.2f} px; "
@@ -171,6 +172,11 @@ def check(
             print_output("no camera disagrees with the others")
         elif compared:
             print_output(f"no camera of {', '.join(compared)} disagrees with the others")
+    options = [
+        *keypoint_options(boxes, crop_size, min_likelihood, individual, ignore_sync=ignore_sync),
+        *same_reading(source_format, size, option),
+    ]
+    print_next("mvgeom", "triangulate", calibration, *views, *options, "-o", "points_3d.csv")
 
 
 def _select(

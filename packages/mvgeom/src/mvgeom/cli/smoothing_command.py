@@ -52,8 +52,9 @@ def smooth(
     output: Annotated[Path, typer.Option("--output", "-o", help="3D table to write (.csv).")],
     view_tables: Annotated[
         Path | None,
-        typer.Option("--views", metavar="FOLDER", help="Also write the smoothed keypoints of every view, `VIEW.csv`."),
+        typer.Option(metavar="FOLDER", help="Also write the smoothed keypoints of every view, `VIEW.csv`."),
     ] = None,
+    old_view_tables: Annotated[Path | None, typer.Option("--views", metavar="FOLDER", hidden=True)] = None,
     max_gap: Annotated[
         int | None,
         typer.Option(
@@ -89,16 +90,20 @@ def smooth(
 
     The noise of views and keypoints and the agility of motion are learned from the recording: every view is predicted
     from the others. Outliers are found by all views and times. The 3D table is that of `mvgeom triangulate`; error and
-    num_views are of the keypoints that are no outliers. The tables of --views have x, y, likelihood, their standard
-    deviations and correlation, and the probability that the given keypoint is an inlier.
+    num_views are of the keypoints that are no outliers. The tables of --view-tables have x, y, likelihood, their
+    standard deviations and correlation, and the probability that the given keypoint is an inlier.
 
     --bones and --bone couple keypoints: where one is seen badly, its distance from another one tells of it.
     """
     files = parse_view_files(views, VIEW_FORM)
+    view_tables = view_tables or old_view_tables
     read = check_keypoint_inputs(calibration, files, boxes)
     if view_tables is not None and view_tables.exists() and not view_tables.is_dir():
         raise InputError(
-            f"--views: not a folder, found {view_tables}", code="not-a-folder", option="--views", path=view_tables
+            f"--view-tables: not a folder, found {view_tables}",
+            code="not-a-folder",
+            option="--view-tables",
+            path=view_tables,
         )
     tables = {} if view_tables is None else {view: view_tables / file_name(f"{view}.csv") for view in files}
     check_output(output, [calibration, *read, *files_beside(calibration, option)], tables.values())

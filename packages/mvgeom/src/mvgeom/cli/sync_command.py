@@ -33,6 +33,7 @@ from mvgeom.cli.keypoint_options import (
     CropSizeOption,
     IndividualOption,
     LikelihoodOption,
+    keypoint_options,
 )
 from mvgeom.cli.options import (
     CalibrationArgument,
@@ -46,8 +47,9 @@ from mvgeom.cli.options import (
     number_check,
     parse_view_files,
     positive,
+    same_reading,
 )
-from mvgeom.cli.output import print_findings, print_output
+from mvgeom.cli.output import print_findings, print_next, print_output
 from mvgeom.errors import InputError
 from mvgeom.wording import counted
 
@@ -163,6 +165,12 @@ def sync(
         raise typer.Exit(1)
     save_clocks(found.clocks.from_frame(first), path)
     print_output(f"offsets: {path}; used by mvgeom and mvtrain where they lie beside the calibration")
+    reading = same_reading(source_format, size, option)
+    if described is None:
+        options = [*keypoint_options(boxes, crop_size, min_likelihood, individual), *reading]
+        print_next("mvgeom", "triangulate", calibration, *views, *options, "-o", "points_3d.csv")
+    else:
+        print_next("mvgeom", "show", calibration, *reading)
 
 
 def _consecutive(keypoints: CommandKeypoints, numbers: np.ndarray) -> tuple[np.ndarray, int]:

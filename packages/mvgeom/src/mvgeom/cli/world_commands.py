@@ -152,7 +152,10 @@ def world(
     inverted: InvertedOption = False,
     two_sided: TwoSidedOption = None,
     board: BoardFileOption = None,
-    frame: Annotated[str | None, typer.Option(help="Board: name of the frame; the one that most cameras see.")] = None,
+    origin_frame: Annotated[
+        str | None, typer.Option(help="Frame whose board is the world; the one that most cameras see if left out.")
+    ] = None,
+    old_frame: Annotated[str | None, typer.Option("--frame", hidden=True)] = None,
     match: Annotated[Match, typer.Option(help="Board: as for mvgeom calibrate.")] = Match.name,
     keep_scale: Annotated[bool, typer.Option("--keep-scale", help="Points or board: keep the unit.")] = False,
     min_likelihood: LikelihoodOption = LIKELIHOOD,
@@ -200,7 +203,7 @@ def world(
             detections = detect(files, described, 1, match)
         except CalibrationError as error:
             raise InputError(str(error), code="no-calibration", findings=error.findings) from error
-        change, used = world_of_board(cameras, detections, frame=frame, keep_scale=keep_scale)
+        change, used = world_of_board(cameras, detections, frame=origin_frame or old_frame, keep_scale=keep_scale)
         print_output(f"board of frame {used}")
     else:
         from mvgeom.cli.roles import check_positions, check_roles

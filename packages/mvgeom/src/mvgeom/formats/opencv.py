@@ -223,9 +223,9 @@ def _read_stereo(
 ) -> list[records.CameraRecord]:
     other = Path(extrinsics) if extrinsics else path.with_name(path.name.replace("intrinsics", "extrinsics"))
     if other == path or not other.is_file():
-        looked = "" if other == path else f" (not found: {other})"
+        absent = "" if other == path else f" (not found: {other})"
         raise InputError(
-            f"{path}: the extrinsics R, T of this stereo pair are missing{looked}. Give extrinsics=, or write one file "
+            f"{path}: the extrinsics R, T of this stereo pair are missing{absent}. Give extrinsics=, or write one file "
             "with mvgeom convert -O extrinsics=FILE.",
             code="missing-file",
             path=path,

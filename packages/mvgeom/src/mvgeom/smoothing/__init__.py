@@ -2,7 +2,7 @@
 
 - `smoother`: the functions; `arguments`: their checks; `passes`: one pass after another, outliers and activity.
 - `learning`: the noise of views, keypoints and motion; `noise`: what it is; `stretches`: the frames it is learned from;
-  `judging`: left-out views, which judge it; `interval_factor`: what their residuals show beside it.
+  `cross_validation`: left-out views, which test it; `interval_factor`: what their residuals show beside it.
 - `bones`: lengths that couple the keypoints of a frame.
 - `shared_error`: what no left-out view can show, and labels can.
 - `trajectories`: one pass, linearized; `motion`: the prior; `state_space`: filter and smoother.

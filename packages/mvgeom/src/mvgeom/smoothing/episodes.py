@@ -3,7 +3,7 @@
 Likelihoods tell of them in part only, and the noise that is learned holds on average over a recording. So the variance
 of a keypoint in one view has a factor that varies in time, as the intensity of motion has: a Student-t process, whose
 scale neighboring frames share. It is judged by the other views of the same frames, not by trajectories: a trajectory
-follows the view that is believed too much, and the others would be blamed.
+follows the view that weighs too much, and the others would count as wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mvgeom.smoothing.judging import judge_frames
+from mvgeom.smoothing.cross_validation import cross_validate_frames
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.state_space import transpose
@@ -57,16 +57,16 @@ def find_excess(observations: Observations, noise: Noise, estimate: Estimate) ->
         Factors; 1 where no other view sees the keypoint in the window. Two views alone have the same part in it.
     """
     shape = observations.points.shape[:-1]
-    residual, predicted, _ = judge_frames(observations, noise, estimate, from_one=True)
-    judged = np.isfinite(residual).all(-1) & np.isfinite(predicted).all((-2, -1))
-    own = noise.covariance(observations.covariance)[judged]
+    residual, predicted, _ = cross_validate_frames(observations, noise, estimate, from_one=True)
+    validated = np.isfinite(residual).all(-1) & np.isfinite(predicted).all((-2, -1))
+    own = noise.covariance(observations.covariance)[validated]
     whiten = np.linalg.inv(np.linalg.cholesky(own))
-    variance, axes = np.linalg.eigh(whiten @ predicted[judged] @ transpose(whiten))
-    square = (transpose(axes) @ whiten @ residual[judged][..., None])[..., 0] ** 2
+    variance, axes = np.linalg.eigh(whiten @ predicted[validated] @ transpose(whiten))
+    square = (transpose(axes) @ whiten @ residual[validated][..., None])[..., 0] ** 2
     weight, estimated = np.zeros(shape), np.zeros(shape)
     each = 1 / (1 + variance) ** 2
-    weight[judged] = each.mean(-1)
-    estimated[judged] = (each * (np.minimum(square, LARGEST_SQUARE * (1 + variance)) - variance)).mean(-1)
+    weight[validated] = each.mean(-1)
+    estimated[validated] = (each * (np.minimum(square, LARGEST_SQUARE * (1 + variance)) - variance)).mean(-1)
     window = LEAST_WINDOW
     if noise.decay > 0:
         window = max(window, round(-DECAY_SHARE / np.log(noise.decay)))

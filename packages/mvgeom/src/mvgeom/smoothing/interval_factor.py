@@ -1,12 +1,12 @@
 """The factor by which standard deviations of smoothed trajectories must grow for intervals to hold what they say.
 
-The smoother believes that errors are Gaussian, and that those of different views are independent. Detectors have heavy
+The smoother assumes that errors are Gaussian, and that those of different views are independent. Detectors have heavy
 tails, and errors of the network follow the subject's pose, in all views and over time, like motion. Two observations of
 the recording tell, both of views that are left out:
 
 - The gain. Prediction of a left-out view from the other views' trajectories must be better than prediction from single
   frames, by the difference of the two covariances. If the squared residuals fall by a smaller part of it, time has not
-  averaged the errors as believed, and the variance has that part only of the stated reduction. The view's own error is
+  averaged the errors as assumed, and the variance has that part only of the stated reduction. The view's own error is
   in both residuals and cancels.
 - The tails, as for single frames: see `mvgeom.left_out`.
 
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom.left_out import factor_of_squares
-from mvgeom.smoothing.judging import across_lines, judge, judge_frames
+from mvgeom.smoothing.cross_validation import across_lines, cross_validate, cross_validate_frames
 from mvgeom.smoothing.noise import Noise
 from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.state_space import transpose
@@ -81,10 +81,10 @@ class _Comparison(NamedTuple):
 
 def _compare(observations: Observations, noise: Noise, estimate: Estimate) -> _Comparison:
     """Compare predictions of left-out views from trajectories with those from single frames."""
-    residual, predicted, counted = judge(observations, noise, estimate)
+    residual, predicted, counted = cross_validate(observations, noise, estimate)
     own = observations.noise_covariance(noise)
     pair = observations.points.shape[1] == 2
-    single, spread, of_all = judge_frames(observations, noise, estimate, from_one=pair, by_groups=True)
+    single, spread, of_all = cross_validate_frames(observations, noise, estimate, from_one=pair, by_groups=True)
     if pair:
         _, derivative = linearize(estimate.points, observations.cameras)
         across = across_lines(derivative, derivative[:, ::-1])[..., None]

@@ -1,9 +1,9 @@
 """Noise learned from a recording: each view is predicted from the others, and the noise makes its keypoints likely.
 
-A smoother that is judged by its own residuals learns to trust what it fits. A view that is left out of the whole
-recording is an independent judge: its residuals hold its own error, the uncertainty of the others, and the motion. A
-single view has no such judge but its own left-out frames, and errors that are correlated in time pass for motion. Two
-views judge each other's noise, and left-out frames the motion (`judging`).
+A smoother that learns its noise from its own residuals states too little of it. A view that is left out of the whole
+recording is an independent test: its residuals hold its own error, the uncertainty of the others, and the motion. A
+single view has no such test but its own left-out frames, and errors that are correlated in time pass for motion. Two
+views determine each other's noise, and left-out frames the motion (`cross_validation`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mvgeom._subset import spread_subset
+from mvgeom.smoothing.cross_validation import cross_validate_all, seen_by, split_unknown
 from mvgeom.smoothing.interval_factor import interval_factor
-from mvgeom.smoothing.judging import judge_all, seen_by, split_unknown
 from mvgeom.smoothing.noise import FLOORS, OUTLIER_AREA, Noise, log_density
 from mvgeom.smoothing.passes import Estimate, SingleFrames, first_estimate, improve, reconstruct_frames
 from mvgeom.smoothing.trajectories import Observations
@@ -97,14 +97,14 @@ def learn(stretches: Sequence[Observations], dense: Sequence[Observations] | Non
             improve(stretch, noise, estimate)[1] for stretch, estimate in zip(stretches, estimates, strict=True)
         ]
         noise = _with_outliers(noise, stretches, estimates)
-        judged = judge_all(stretches, noise, estimates)
-        noise = _with_views(noise, stretches, judged)
-        if _is_pair(judged[-1]):
-            noise = _with_frames(noise, stretches, judge_all(stretches, noise, estimates, by_frames=True))
+        validated = cross_validate_all(stretches, noise, estimates)
+        noise = _with_views(noise, stretches, validated)
+        if _is_pair(validated[-1]):
+            noise = _with_frames(noise, stretches, cross_validate_all(stretches, noise, estimates, by_frames=True))
         noise = _with_motion(noise, stretches, estimates)
         if _difference(before, noise) < TOLERANCE:
             break
-    noise = _with_usual_motion(noise, np.asarray(judged[-1].any((0, 1))))
+    noise = _with_usual_motion(noise, np.asarray(validated[-1].any((0, 1))))
     if dense is not None:
         stretches = [stretch.averaged(noise.window) for stretch in dense]
         estimates = [_settled(stretch, noise) for stretch in stretches]
@@ -237,7 +237,9 @@ def _with_window(noise: Noise, stretches: Sequence[Observations], estimates: Seq
     best, most = noise, -np.inf
     for window in _spacing(stretches) * np.array([0, *WINDOWS]):
         averaged = [stretch.averaged(window) for stretch in stretches]
-        fitted = _with_views(replace(noise, window=float(window)), averaged, judge_all(averaged, noise, estimates))
+        fitted = _with_views(
+            replace(noise, window=float(window)), averaged, cross_validate_all(averaged, noise, estimates)
+        )
         adapted = [improve(part, fitted, estimate)[1] for part, estimate in zip(averaged, estimates, strict=True)]
         score = float(_scores(fitted, averaged, adapted).sum())
         if score <= most:
@@ -252,21 +254,21 @@ def _spacing(stretches: Sequence[Observations]) -> float:
     return float(np.median(apart)) if len(apart) else 1.0
 
 
-def _with_usual_motion(noise: Noise, judged: npt.NDArray[np.bool_]) -> Noise:
-    """Give keypoints of which nothing was judged the typical motion of the others; the first guess is of rest."""
-    if judged.all() or not judged.any():
+def _with_usual_motion(noise: Noise, validated: npt.NDArray[np.bool_]) -> Noise:
+    """Give keypoints without left-out residuals the typical motion of the others; the first guess is rest."""
+    if validated.all() or not validated.any():
         return noise
-    typical = float(np.exp(np.log(noise.motion[judged]).mean()))
-    return replace(noise, motion=np.where(judged, noise.motion, typical))
+    typical = float(np.exp(np.log(noise.motion[validated]).mean()))
+    return replace(noise, motion=np.where(validated, noise.motion, typical))
 
 
 def _scores(noise: Noise, stretches: Sequence[Observations], estimates: Sequence[Estimate]) -> Floats:
     """Return the log likelihood (K,) of the judged keypoints, by frames that are left out where two views see one."""
     few = seen_by(np.concatenate([estimate.weights for estimate in estimates])).sum(0) <= 2
-    residual, predicted, counted = judge_all(stretches, noise, estimates, by_frames=bool(few.all()))
+    residual, predicted, counted = cross_validate_all(stretches, noise, estimates, by_frames=bool(few.all()))
     if few.any() and not few.all():
-        judged = judge_all(stretches, noise, estimates, by_frames=True)
-        residual[:, :, few], predicted[:, :, few], counted[:, :, few] = (values[:, :, few] for values in judged)
+        validated = cross_validate_all(stretches, noise, estimates, by_frames=True)
+        residual[:, :, few], predicted[:, :, few], counted[:, :, few] = (values[:, :, few] for values in validated)
     own = noise.covariance(np.concatenate([stretch.covariance for stretch in stretches]))
     scores = []
     for number in range(len(noise.motion)):
@@ -287,14 +289,14 @@ def _with_outliers(noise: Noise, stretches: Sequence[Observations], estimates: S
 def _with_views(
     noise: Noise,
     stretches: Sequence[Observations],
-    judged: tuple[Floats, Floats, npt.NDArray[np.bool_]],
+    validated: tuple[Floats, Floats, npt.NDArray[np.bool_]],
 ) -> Noise:
     """Fit the scale and floor of every view, then the factor of every keypoint.
 
     Of two views, residuals tell the noise of both together, and each is predicted from the other's present noise: what
     one explains would be taken from both. So only half of the change of the variances is made.
     """
-    residual, predicted, counted = judged
+    residual, predicted, counted = validated
     stated = np.concatenate([stretch.covariance for stretch in stretches])
     scale, floor = noise.scale.copy(), noise.floor.copy()
     pair = _is_pair(counted)
@@ -333,7 +335,7 @@ def _is_pair(counted: npt.NDArray[np.bool_]) -> bool:
 def _with_frames(
     noise: Noise,
     stretches: Sequence[Observations],
-    judged: tuple[Floats, Floats, npt.NDArray[np.bool_]],
+    validated: tuple[Floats, Floats, npt.NDArray[np.bool_]],
 ) -> Noise:
     """Raise the floors of two views to what their frames tell that are left out.
 
@@ -342,7 +344,7 @@ def _with_frames(
     noise passes for motion, and standard deviations are those of a noise of next to nothing. Frames that are left out
     tell each view's noise, but for errors that last over frames: never more than it is.
     """
-    residual, predicted, counted = judged
+    residual, predicted, counted = validated
     stated = np.concatenate([stretch.covariance for stretch in stretches])
     floor = noise.floor.copy()
     factors = np.broadcast_to(noise.keypoint, counted.shape[::2])

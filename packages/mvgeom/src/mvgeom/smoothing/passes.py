@@ -185,7 +185,7 @@ def _on_rays(smoothed: Trajectories, estimate: Estimate, observations: Observati
 
 
 def improve(observations: Observations, noise: Noise, estimate: Estimate) -> tuple[Trajectories, Estimate]:
-    """Smooth once, and judge outliers and activity by the result.
+    """Smooth once, and estimate outliers and activity from the result.
 
     A keypoint is an outlier if it is improbable beside what all views and times together predict, unless most views of
     its frame agree with it: a stiff prior must not declare a jump that all views see an outlier.

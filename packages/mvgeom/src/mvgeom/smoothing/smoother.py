@@ -12,6 +12,7 @@ from mvgeom._arrays import check_number
 from mvgeom.cameras import CameraGroup
 from mvgeom.errors import InputError
 from mvgeom.reconstruction import Reconstruction
+from mvgeom.short_repr import short_repr
 from mvgeom.smoothing.arguments import check_shared, make_observations
 from mvgeom.smoothing.bones import Bone, check_bones, hold_lengths, measure_bones
 from mvgeom.smoothing.episodes import find_excess
@@ -72,6 +73,8 @@ class Smoothed:
     inlier: Floats
     noise: Noise
     bones: tuple[Bone, ...] = ()
+
+    __repr__ = short_repr
 
     def project(self, cameras: CameraGroup) -> tuple[Floats, Floats]:
         """Project positions and covariances into views.

@@ -18,7 +18,7 @@ def check(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for pictures and check.json. Default: `runs/<config>-check`."),
+        typer.Option("--output", "-o", help="Folder for figures and check.json. Default: `runs/<config>-check`."),
     ] = None,
     allow_plugins: AllowPluginsOption = False,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import make_console, split_names
+from mvtrain.cli.options import check_inputs, make_console, print_starts, split_names
 from mvtrain.runtime.imports import quick_imports
 
 
@@ -48,6 +48,8 @@ def convert(
     from mvtrain.cli.path_roles import check_options, check_sources
 
     check_options(calibration=calibration)
+    check_inputs(*sources)
+    print_starts(sources)
 
     with quick_imports():
         from mvtrain.exchange.run_convert import ConvertOptions

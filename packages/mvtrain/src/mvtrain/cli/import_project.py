@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import check_inputs, make_console, split_names
+from mvtrain.cli.options import check_inputs, make_console, print_starts, split_names
 from mvtrain.runtime.imports import quick_imports
 
 
@@ -49,9 +49,9 @@ def import_project(
         bool, typer.Option("--allow-absent", help="Leave a view empty where there is no image of a frame.")
     ] = False,
     copy_videos: Annotated[bool, typer.Option("--copy-videos", help="Copy the videos into the project, too.")] = False,
-    predictions: Annotated[
+    min_likelihood: Annotated[
         float | None,
-        typer.Option(metavar="LIKELIHOOD", help="Take predictions of at least this likelihood as labels, too."),
+        typer.Option(help="Also take predictions as labels; those below this likelihood do not count."),
     ] = None,
     every: Annotated[int, typer.Option(help="Of the predictions, take every so many-th frame.")] = 1,
     ignore_frame_rates: Annotated[
@@ -61,10 +61,12 @@ def import_project(
     """Turn labels of DeepLabCut, SLEAP, anipose or COCO, or predictions to correct, into a project folder."""
     from mvtrain.cli.path_roles import check_options, check_sources, find_project_config
 
-    check_inputs(media)
-    check_options(calibration=calibration)
     named = [Path(text.partition("=")[2]) for text in view or () if text.partition("=")[2]]
-    check_sources("import", [*(sources or ()), *named], file_format)
+    given = [*(sources or ()), *named]
+    check_inputs(media, into, *given)
+    check_options(calibration=calibration)
+    check_sources("import", given, file_format)
+    print_starts(given)
 
     with quick_imports():
         from mvtrain.exchange.run_import import ImportOptions
@@ -81,7 +83,7 @@ def import_project(
         media=media,
         allow_absent=allow_absent,
         copy_videos=copy_videos,
-        predictions=predictions,
+        predictions=min_likelihood,
         every=every,
         by_time=not ignore_frame_rates,
     )

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import make_wide_console, split_names
+from mvgeom.files import is_pattern
+from mvtrain.cli.options import check_inputs, make_wide_console, print_starts, split_names
 from mvtrain.cli.path_roles import check_options, check_videos
 from mvtrain.runtime.imports import quick_imports
 
@@ -47,27 +48,33 @@ def init(
         str | None,
         typer.Option(help="How names tell session and view; / stands between folders. Default: `<session>_<view>`."),
     ] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="Copy the videos into the project instead of links.")] = False,
+    copy_videos: Annotated[
+        bool, typer.Option("--copy-videos", help="Copy the videos into the project instead of links.")
+    ] = False,
     skip: Annotated[
         bool, typer.Option("--skip", help="Leave out videos whose names do not fit and sessions that lack a view.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show how the names are read; write nothing.")] = False,
 ) -> None:
     """Start a project from videos: config, calibration, empty label tables. The next command is `mvtrain frames`."""
-    check_videos(videos or ())
-    check_options(calibration=calibration)
-    with quick_imports():
-        from mvtrain.project.names import split_view_paths
-        from mvtrain.start.init_project import InitOptions, init_project, parse_renaming
-        from mvtrain.start.keypoint_list import Skeleton, check_keypoints, read_skeleton
-        from mvtrain.start.session_plan import VideoInput
-
     if (keypoints is None) == (skeleton is None):
         raise InputError(
             "give the keypoints, either with --keypoints nose,left_ear,... or with --skeleton FILE",
             code="missing-argument",
             argument="--keypoints",
         )
+    named = [Path(text.partition("=")[2]) for text in view or () if text.partition("=")[2]]
+    given = [*(videos or ()), *named]
+    check_inputs(skeleton, *(path for path in given if not is_pattern(path)))
+    check_videos(videos or ())
+    check_options(calibration=calibration)
+    print_starts(given)
+    with quick_imports():
+        from mvtrain.project.names import split_view_paths
+        from mvtrain.start.init_project import InitOptions, init_project, parse_renaming
+        from mvtrain.start.keypoint_list import Skeleton, check_keypoints, read_skeleton
+        from mvtrain.start.session_plan import VideoInput
+
     if skeleton is not None:
         lines = read_skeleton(skeleton)
     else:
@@ -88,7 +95,7 @@ def init(
         cameras=parse_renaming(cameras),
         view_names=split_names(views),
         pattern=pattern,
-        copy=copy,
+        copy=copy_videos,
         skip=skip,
         dry_run=dry_run,
     )

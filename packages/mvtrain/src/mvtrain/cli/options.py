@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +44,8 @@ AllowPluginsOption = Annotated[
 
 OLD_NAMES = {
     "*": {"--output-dir": "--output", "--out": "--output", "--accelerator": "--device"},
+    "import": {"--predictions": "--min-likelihood"},
+    "init": {"--copy": "--copy-videos"},
     "synth": {"--views": "--num-views", "--frames": "--num-frames", "--sessions": "--num-sessions"},
 }
 """Options of version 0.1.0 by command, and what they are called now; they stay valid, but `--help` leaves them out."""
@@ -90,6 +92,12 @@ def print_start(path: Path) -> None:
     """Print the first line of a command, before heavy imports; of several processes the first one prints."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
         make_console().print(f"reading {path} ...", soft_wrap=True)
+
+
+def print_starts(paths: Iterable[Path]) -> None:
+    """Print the first lines of a command that reads several files or folders."""
+    for path in paths:
+        print_start(path)
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def check_config(path: Path, command: str) -> None:
     steps["project-table"] = f"Give the config file: mvtrain {command} {{folder}}/config.yaml"
     steps["run"] = steps["ensemble"] = "Continue the run with: mvtrain fit --resume {path}"
     steps["foreign-config"] = (
-        "It has none of the sections data, model and training. An example is written by: mvtrain synth NEW"
+        "It has none of the sections data, model and training. An example is written by: mvtrain synth -o NEW"
     )
     default = f"Give the config.yaml of a project to mvtrain {command}; mvtrain import writes one for foreign labels."
     right = ("yaml", "file", "run-config")
@@ -303,7 +303,7 @@ _ACCEPTED_BY_IMPORT: dict[str, tuple[str, tuple[str, ...]]] = {
 
 def _import_steps() -> dict[str, str]:
     """Return the command that imports each kind of foreign labels."""
-    people = "Import it with: mvtrain import mmpose {path} --predictions 0.5 --output NEW; OpenPose's with openpose."
+    people = "Import it with: mvtrain import mmpose {path} --min-likelihood 0.5 --output NEW; OpenPose's with openpose."
     return {
         **{kind: f"Import it with: mvtrain import {name} {{path}} --output NEW" for kind, name in _IMPORTED_BY.items()},
         "keypoint-json": people,

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import AllowPluginsOption, BatchSizeOption, CheckpointOption, make_console, print_start
+from mvtrain.cli.options import (
+    AllowPluginsOption,
+    BatchSizeOption,
+    CheckpointOption,
+    DeviceOption,
+    make_console,
+    print_start,
+)
 from mvtrain.runtime.imports import quick_imports
 
 
@@ -51,7 +58,7 @@ def predict(
     ignore_frame_rates: Annotated[
         bool, typer.Option("--ignore-frame-rates", help="Match images by number, not by their times in the files.")
     ] = False,
-    device: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda or mps.")] = "auto",
+    device: DeviceOption = None,
     devices: Annotated[int, typer.Option(min=1, help="Number of devices; they share the sessions.")] = 1,
     allow_plugins: AllowPluginsOption = False,
 ) -> None:
@@ -83,7 +90,7 @@ def predict(
         checkpoint=checkpoint,
         batch_size=batch_size,
         by_time=not ignore_frame_rates,
-        accelerator=device,
+        accelerator=device or "auto",
         devices=devices,
     )
     console = make_console()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mvgeom.errors import InputError
 from mvgeom.wording import counted
 from mvtrain.cli.options import make_console
 from mvtrain.runtime.imports import quick_imports
@@ -14,7 +15,10 @@ from mvtrain.runtime.messages import command
 
 
 def synth(
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Project folder to write; must not exist.")],
+    target: Annotated[Path | None, typer.Argument(metavar="OUT", hidden=True)] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Project folder to write; must not exist.")
+    ] = None,
     num_views: Annotated[int, typer.Option(help="Number of cameras.")] = 4,
     num_frames: Annotated[int, typer.Option(help="Number of labeled frames.")] = 200,
     size: Annotated[int, typer.Option(help="Width and height of the images in px.")] = 256,
@@ -27,6 +31,11 @@ def synth(
     seed: Annotated[int, typer.Option(help="Random seed: same seed, same bytes.")] = 0,
 ) -> None:
     """Generate a project: a rendered animal seen by several cameras, with labels, videos, calibration and the truth."""
+    if (output is None) == (target is None):
+        raise InputError("--output is missing. Give the folder to write.", code="missing-argument", option="--output")
+    folder = output or target
+    assert folder is not None
+    make_console().print(f"rendering {folder} ...", soft_wrap=True)
     with quick_imports():
         from rich.progress import Progress
 
@@ -46,9 +55,9 @@ def synth(
     )
     with Progress(transient=True) as bar:
         task = bar.add_task("rendering")
-        generate_project(output, spec, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        generate_project(folder, spec, progress=lambda done, total: bar.update(task, completed=done, total=total))
     make_console().print(
-        f"wrote {output}: {counted(num_views, 'view')}, {counted(num_frames, 'labeled frame')}. Next: "
-        f"{command('mvtrain', 'fit', output / 'config.yaml')}",
+        f"wrote {folder}: {counted(num_views, 'view')}, {counted(num_frames, 'labeled frame')}. Next: "
+        f"{command('mvtrain', 'fit', folder / 'config.yaml')}",
         soft_wrap=True,
     )

@@ -1,10 +1,11 @@
-"""Plugins of a config, and trust in the files that a config runs or reads."""
+"""Plugins of a config, and checks of the files that a config may run or read."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import re
 import sys
@@ -73,9 +74,12 @@ def check_plugin(path: Path) -> None:
 
 
 def announce_plugin(path: Path) -> None:
-    """Name a plugin on the standard error before it runs; of several processes the first one does."""
+    """Name a plugin before it runs; of several processes the first one does.
+
+    The line is a warning of the logger `mvtrain`, which Python prints on standard error unless a program has handlers.
+    """
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"running the plugin {path} (model.plugins)", file=sys.stderr)
+        logging.getLogger("mvtrain").warning("running the plugin %s (model.plugins)", path)
 
 
 def resolver_in(value: Any) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mvgeom.short_repr import short_repr
 from mvtrain.metrics import (
     describe_starving,
     mean_pose,
@@ -143,6 +144,8 @@ class Evaluation:
     truth_3d: np.ndarray | None
     truth_error_3d: np.ndarray | None
     hidden_truth_error: np.ndarray | None
+
+    __repr__ = short_repr
 
     @property
     def relative_error(self) -> np.ndarray:

@@ -121,12 +121,12 @@ def evaluate_trained(trained: TrainedRun, console: Console) -> None:
         _write_predictions(run_dir, *compared, run.confidence_map, error_bars, held_out.ending)
     print_errors(console, join_tables(map(error_table, evaluations)))
     print_errors_3d(console, join_tables(map(error_3d_table, evaluations)))
-    print_line(console, f"everything about this run is in {run_dir}. Next: {command('mvtrain', 'report', run_dir)}")
     if config.eval.predict_vids_after_training:
         predict_videos(predictor, config, run_dir / "video_preds", console)
-    # Last, where readers notice it.
+    # Near the end, where readers notice it.
     for line in describe_unlearned(evaluation, run.spec.heatmap_size, config.model.heatmap_loss_type):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+    print_line(console, f"everything about this run is in {run_dir}. Next: {command('mvtrain', 'report', run_dir)}")
 
 
 def _write_predictions(

@@ -201,7 +201,7 @@ def read_table(path: Path, individual: str | None) -> LabeledRows:
     if table.is_prediction:
         raise InputError(
             f"{path}: not a table of labels: the rows must be image paths, found {table.images[0]!r}. Predictions "
-            "become labels with --predictions",
+            "become labels with --min-likelihood",
             code="bad-header",
             path=path,
         )

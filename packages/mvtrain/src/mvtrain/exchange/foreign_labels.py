@@ -270,7 +270,7 @@ def check_wanted(path: Path, options: ReadOptions) -> None:
     """
     if options.min_likelihood is None:
         raise InputError(
-            f"{path}: predictions of a network, not labels made by hand. Take them as labels with --predictions "
+            f"{path}: predictions of a network, not labels made by hand. Take them as labels with --min-likelihood "
             "LIKELIHOOD",
             code="no-labels",
             path=path,

@@ -441,7 +441,7 @@ def _find_tables(path: Path, scorer: str | None, options: ReadOptions) -> list[P
     if not found:
         place = "any folder of labeled-data" if labeled.is_dir() else "the folder, and no folder labeled-data"
         number = counted(len(predictions), "table")
-        advice = f". --predictions takes {number} of predictions as labels" if predictions else ""
+        advice = f". --min-likelihood takes {number} of predictions as labels" if predictions else ""
         raise InputError(
             f"{path}: no labels of DeepLabCut: there is no CollectedData_<scorer>.csv or .h5 in {place}{advice}",
             code="no-labels",

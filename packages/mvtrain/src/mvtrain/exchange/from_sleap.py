@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -215,14 +216,21 @@ def _read_file(source: Source, options: ReadOptions) -> ForeignLabels:
         return _convert(_load(source.path), source, options)
 
 
+_READERS = {"sleap_io", "h5py"}
+"""Folders of the libraries that read the files."""
+
+
 @contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
-    """Let errors of sleap-io and h5py over a file, which can be any, name the file."""
+    """Let errors of sleap-io and h5py over a file, which can be any, name the file; others are bugs of mvtrain."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if not any(_READERS.intersection(Path(frame.filename).parts) for frame in frames):
+            raise
         raise InputError(
             f"{path}: not a labels file of SLEAP (.slp, analysis.h5), or damaged: {type(error).__name__}: {error}",
             code="damaged-file",
@@ -265,7 +273,7 @@ def _convert(labels: Any, source: Source, options: ReadOptions) -> ForeignLabels
     if not images and num_predicted and options.min_likelihood is None:
         raise InputError(
             f"{source.path}: no labels made by hand, found predictions in {counted(num_predicted, 'frame')}. Take them "
-            "as labels with --predictions LIKELIHOOD",
+            "as labels with --min-likelihood LIKELIHOOD",
             code="no-labels",
             path=source.path,
             found=num_predicted,
@@ -452,7 +460,15 @@ def _is_video(name: object) -> bool:
 def _read_embedded(video: Any, number: int, slp: Path) -> np.ndarray:
     """Read an image inside a package."""
     with _damage_named(slp):
-        return _to_rgb(video[number])
+        image = np.asarray(video[number])
+    if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype.kind not in "uif":
+        raise InputError(
+            f"{slp}: image {number} is not an image, found shape {image.shape} of {image.dtype}, expected "
+            "(height, width, 1 or 3)",
+            code="damaged-file",
+            path=slp,
+        )
+    return _to_rgb(image)
 
 
 def _to_rgb(image: np.ndarray) -> np.ndarray:

@@ -209,15 +209,15 @@ def _read_options(sources: Sequence[Source], options: ImportOptions) -> ReadOpti
     """Return the options of the readers."""
     if options.predictions is not None and not 0 <= options.predictions <= 1:
         raise InputError(
-            f"--predictions: not a likelihood, found {options.predictions:g}, expected 0 to 1",
+            f"--min-likelihood: not a likelihood, found {options.predictions:g}, expected 0 to 1",
             code="out-of-range",
-            option="--predictions",
+            option="--min-likelihood",
             found=options.predictions,
         )
     if options.every < 1 or (options.every > 1 and options.predictions is None):
         raise InputError(
-            f"--every: a step of the frames of --predictions, found {options.every}, expected 1 or more"
-            f"{' beside --predictions' if options.predictions is None else ''}",
+            f"--every: a step of the frames of --min-likelihood, found {options.every}, expected 1 or more"
+            f"{' beside --min-likelihood' if options.predictions is None else ''}",
             code="bad-option",
             option="--every",
             found=options.every,
@@ -308,7 +308,7 @@ def _notes(aligned: AlignedFrames, labels: ForeignLabels, written: ImportedProje
     if predicted:
         lines.append(
             f"warning: predictions as labels in {counted(predicted, 'image')}, not labels made by hand. Correct them "
-            "before you trust errors that are measured with them"
+            "before you use errors that are measured with them"
         )
     if aligned.num_empty:
         lines.append(f"note: left out {counted(aligned.num_empty, 'frame')} without any label")

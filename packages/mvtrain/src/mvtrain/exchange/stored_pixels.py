@@ -50,12 +50,12 @@ class _View:
 
     @property
     def may_be_turned(self) -> bool:
-        """True if the labeling program turns images, and the image has an orientation."""
+        """Return True if the labeling program turns images, and the image has an orientation."""
         return self.entry.pixels.turned and self.header.orientation != 1
 
     @property
     def states_stored_size(self) -> bool:
-        """True if the label file states the size of the stored image, which is not that of the turned one."""
+        """Return True if the label file states the size of the stored image, which is not that of the turned one."""
         return self.entry.pixels.size == self.header.size != self.shown_size
 
 
@@ -236,7 +236,7 @@ def write_boxes_of_videos(videos: Sequence[tuple[str, Path]], offsets: Mapping[s
 def _full_size(
     session: str, view: str, cameras: Mapping[str, CameraGroup], videos: Mapping[tuple[str, str], Path]
 ) -> tuple[float, float] | None:
-    """Return width and height of the full images of a view; None if nothing tells them."""
+    """Return width and height of the full images of a view; None if unknown."""
     if session in cameras:
         width, height = cameras[session].select([view]).sizes[0]
         return float(width), float(height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import file_name, list_files
 from mvgeom.wording import counted
 from mvtrain.config import Config
+from mvtrain.config.plugins import loaded_plugins
 from mvtrain.runtime.tensor_files import READING_ERRORS, load_tensors
 
 _HUB_TIMEOUT = 15
@@ -145,7 +147,7 @@ def build_backbone(
         if from_hub and isinstance(error, OSError | RuntimeError):
             raise _no_weights(name, timm_name, error) from error
         # Without arguments of the user it is a fault of timm, or of the plugin that registered the backbone.
-        if not arguments and not isinstance(error, TypeError | AssertionError):
+        if (not arguments and not isinstance(error, TypeError | AssertionError)) or _is_of_plugin(error):
             raise
         raise InputError(
             f"model.backbone: {name!r} cannot be built with model.backbone_args {dict(arguments or {})!r}: "
@@ -210,6 +212,17 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
                 argument=name,
                 found=bad[0],
             )
+
+
+def _is_of_plugin(error: BaseException) -> bool:
+    """Return True if a plugin raised the error, itself or by a library; what timm and torch refuse are arguments."""
+    frames = traceback.extract_tb(error.__traceback__)
+    plugins = {str(path) for path in loaded_plugins()}
+    last = max((number for number, frame in enumerate(frames) if frame.filename in plugins), default=None)
+    if last is None:
+        return False
+    libraries = tuple(str(Path(library.__file__ or "").parent) for library in (timm, torch))
+    return not any(frame.filename.startswith(libraries) for frame in frames[last + 1 :])
 
 
 def _not_plain(name: str, reason: str) -> InputError:

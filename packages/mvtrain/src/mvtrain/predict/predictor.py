@@ -13,6 +13,7 @@ import torch
 
 from mvgeom import CameraGroup
 from mvgeom.errors import InputError
+from mvgeom.short_repr import short_repr
 from mvtrain.data.batch import Batch, collate
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.model.error_bars import ErrorBars
@@ -56,6 +57,8 @@ class Keypoints:
     view_names: tuple[str, ...]
     keypoint_names: tuple[str, ...]
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictor:
@@ -81,6 +84,8 @@ class Predictor:
     confidence_map: ConfidenceMap | None = None
     run_folder: Path | None = None
     error_bars: ErrorBars | None = None
+
+    __repr__ = short_repr
 
     @classmethod
     def from_run(cls, run: Run, device: torch.device, batch_size: int | None = None) -> Predictor:

@@ -35,7 +35,7 @@ from mvtrain.predict.labeled_images import (
 )
 from mvtrain.predict.outputs import check_not_foreign
 from mvtrain.predict.overlay import draw_videos
-from mvtrain.predict.predictor import Predictor
+from mvtrain.predict.predictor import Predictor, choose_device
 from mvtrain.predict.recordings import (
     Session,
     early_end,
@@ -454,8 +454,28 @@ def make_jobs(
 
 
 def _launch(config: Config, options: PredictOptions, console: Console) -> Fabric:
+    """Start the processes of a prediction.
+
+    Raises:
+        InputError: The device has no such name (`unknown-choice`), is not on this computer (`no-device`), or is one of
+            several that were asked for (`excluded-options`).
+    """
+    chosen = None if options.accelerator == "auto" else choose_device(options.accelerator)
+    if chosen is not None and chosen.index is not None and options.devices > 1:
+        raise InputError(
+            f"--device {options.accelerator} is one device, found --devices {options.devices}. Give --device "
+            f"{chosen.type}, or leave --devices out.",
+            code="excluded-options",
+            option="--devices",
+        )
+    if chosen is not None and chosen.index is not None and chosen.type != "cpu":
+        return Fabric(accelerator=chosen.type, devices=[chosen.index])
     training = replace(
-        config.training, num_gpus=None, accelerator=options.accelerator, devices=options.devices, strategy="auto"
+        config.training,
+        num_gpus=None,
+        accelerator="auto" if chosen is None else chosen.type,
+        devices=options.devices,
+        strategy="auto",
     )
     accelerator, devices = choose_hardware(replace(config, training=training), console)
     # Devices that are done wait for the others, for as long as their sessions take.

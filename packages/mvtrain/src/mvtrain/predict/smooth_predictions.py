@@ -37,7 +37,7 @@ from mvtrain.runtime.checksums import file_checksum
 from mvtrain.runtime.folders import check_new_folder
 from mvtrain.runtime.interruption import Interruption, RunInterruptedError
 from mvtrain.runtime.locks import locked_folder
-from mvtrain.runtime.messages import describe_cause, error_of_left_out
+from mvtrain.runtime.messages import command, describe_cause, error_of_left_out
 
 _OVERLAP = 250
 """Frames before and after a block that are smoothed with it and dropped."""
@@ -315,7 +315,8 @@ def smooth_predictions(sources: Sequence[Path], options: SmoothOptions, console:
         if len(problems) == number:
             raise error_of_left_out(problems, number)
     written = "<session>_3d.csv, <session>_<view>.csv and <session>_kinematics.csv"
-    text = f"wrote {options.output}: {counted(number - len(problems), 'recording')}, {written}"
+    text = f"wrote {options.output}: {counted(number - len(problems), 'recording')}, {written}. Next: "
+    text += command("mvtrain", "convert", "FORMAT", options.output, "--output", "NEW")
     console.print(text, soft_wrap=True, highlight=False, markup=False)
     if problems:
         raise error_of_left_out(problems, number)

@@ -69,7 +69,7 @@ def _acquire(folder: Path, lock_file: Path) -> FileLock:
             folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except (FileExistsError, FileNotFoundError, Timeout):
-            # Its last user may be removing the file, or its folder, in this instant.
+            # Its last user may be removing the file, or its folder, right now.
             if left == 0:
                 raise
             time.sleep(_PAUSE)

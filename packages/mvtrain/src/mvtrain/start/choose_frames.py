@@ -81,10 +81,10 @@ def choose_frames(candidates: Appearance, existing: Appearance, num_frames: int)
     readable = np.concatenate([candidates.readable[:, order], existing.readable[:, order]])
     num_candidates = len(candidates)
     twins = _distances(thumbnails, readable, num_candidates, floor=FLOOR / NEAR) <= NEAR
-    looks = _distances(features, readable, num_candidates, floor=1e-9)
+    appearance = _distances(features, readable, num_candidates, floor=1e-9)
     times = np.concatenate([candidates.times, existing.times])
     apart = np.abs(candidates.times[:, None] - times)
-    squares = looks**2 + (TIME_WEIGHT * np.where(np.isnan(apart), 1.0, apart)) ** 2
+    squares = appearance**2 + (TIME_WEIGHT * np.where(np.isnan(apart), 1.0, apart)) ** 2
     distances = np.sqrt(squares)
     nearest = distances[:, num_candidates:].min(axis=1, initial=np.inf)
     free = ~twins[:, num_candidates:].any(axis=1)

@@ -317,7 +317,7 @@ def _put(source: Path, target: Path, *, copy: bool) -> None:
     try:
         put(source, target)
     except OSError as error:
-        advice = "" if copy else " Copy the videos with --copy, if links are not possible here."
+        advice = "" if copy else " Copy the videos with --copy-videos, if links are not possible here."
         raise InputError(
             f"{source}: cannot be put into the project: {error.strerror}.{advice}", code="unwritable-file", path=source
         ) from error

@@ -1,4 +1,4 @@
-"""Log of a run's figures: its progress bar, rows of metrics.csv, the same for TensorBoard, and their picture."""
+"""Log of a run's figures: its progress bar, rows of metrics.csv, the same for TensorBoard, and their figure."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def drawable_columns(table: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def draw_learning_curves(run_dir: Path) -> None:
-    """Draw `metrics.csv` as `learning_curves.png`; without rows there is no picture.
+    """Draw `metrics.csv` as `learning_curves.png`; without rows there is no figure.
 
     Raises:
         InputError: `damaged-file` if `metrics.csv` is not a table of numbers.

@@ -344,7 +344,7 @@ def train_ensemble(folder: Path, console: Console) -> int:
 
 
 def run_fit(arguments: Sequence[str]) -> tuple[int, int]:
-    """Run `mvtrain fit` in a process of its own, which gets the signals that come here.
+    """Run `mvtrain fit` in a process of its own, and forward signals to it.
 
     Returns:
         Its exit status, and the number of the signal that came; 0 if none.
@@ -352,15 +352,15 @@ def run_fit(arguments: Sequence[str]) -> tuple[int, int]:
     # A session of its own: Ctrl+C on a terminal reaches this process only, which hands it on once.
     command = [sys.executable, "-m", "mvtrain", "fit", *arguments]
     with Interruption() as interruption, subprocess.Popen(command, start_new_session=True) as process:
-        told = False
+        reported = False
         try:
             while True:
                 try:
                     return process.wait(_PATIENCE), interruption.signal_number
                 except subprocess.TimeoutExpired:
-                    if interruption.signal_number and not told:
+                    if interruption.signal_number and not reported:
                         process.send_signal(interruption.signal_number)
-                        told = True
+                        reported = True
         except BaseException:
             process.send_signal(signal.SIGTERM)  # a second signal here is a second one there
             raise

@@ -7,7 +7,7 @@ const PATIENCE = 300; // ms after which an image is halved even if the page is b
 
 // An image, and half of its size: drawn small, the half is as good as the whole and takes a quarter of the time. Halving
 // takes as long as decoding, but in the page's own thread, so that the image is shown before.
-class Picture {
+class ViewImage {
   constructor(full) {
     this.full = full;
     this.half = null;
@@ -30,8 +30,8 @@ class Picture {
   }
 }
 
-async function picture(path) {
-  return new Picture(await createImageBitmap(await image(path), { colorSpaceConversion: "none" }));
+async function viewImage(path) {
+  return new ViewImage(await createImageBitmap(await image(path), { colorSpaceConversion: "none" }));
 }
 
 export class Images {
@@ -54,7 +54,7 @@ export class Images {
   }
 
   one(frame, view) {
-    return picture(`/api/frames/${frame}/views/${view}/image`).catch((error) => (error.status === 404 ? null : error));
+    return viewImage(`/api/frames/${frame}/views/${view}/image`).catch((error) => (error.status === 404 ? null : error));
   }
 
   clear() {
@@ -63,4 +63,4 @@ export class Images {
 }
 
 export const neighbor = (frame, view, offset) =>
-  picture(`/api/frames/${frame}/views/${view}/video/${offset}`).catch((error) => error);
+  viewImage(`/api/frames/${frame}/views/${view}/video/${offset}`).catch((error) => error);

@@ -89,14 +89,14 @@ class App {
     const number = this.order[position];
     this.token = number;
     const images = this.images.load(number, this.views.length);
-    const [data, ...pictures] = await Promise.all([
+    const [data, ...viewImages] = await Promise.all([
       this.saving.queue.flush().then(() => get(`/api/frames/${number}`)),
       ...images,
     ]).catch((error) => [this.banner.fail(error)]);
     if (!data || this.token !== number) return;
     this.frame = new Frame(data, this.project.threshold);
     this.looking.layout();
-    this.showImages(pictures);
+    this.showImages(viewImages);
     this.frameList.activate(number);
     element("frame").textContent = `${position + 1} / ${this.order.length}`;
     element("session").textContent = this.frame.name;
@@ -122,12 +122,12 @@ class App {
     return Boolean(waiting || this.frame?.frame !== this.token);
   }
 
-  showImages(pictures) {
+  showImages(viewImages) {
     this.views.forEach((view, number) => {
-      const picture = pictures[number];
-      const failed = picture instanceof Error;
-      const note = failed ? picture.message : picture === null ? "no image of this frame" : "";
-      view.setImage(failed ? null : picture, this.frame.views[number].size, note);
+      const viewImage = viewImages[number];
+      const failed = viewImage instanceof Error;
+      const note = failed ? viewImage.message : viewImage === null ? "no image of this frame" : "";
+      view.setImage(failed ? null : viewImage, this.frame.views[number].size, note);
     });
   }
 

@@ -39,9 +39,9 @@ export class Video {
       const images = loaded === 0
         ? app.images.load(frame.frame, frame.views.length)
         : frame.views.map((view, number) => (view.video === null ? null : neighbor(frame.frame, number, loaded)));
-      const pictures = await Promise.all(images);
+      const viewImages = await Promise.all(images);
       if (app.frame !== frame) break;
-      app.showImages(pictures);
+      app.showImages(viewImages);
     }
     this.seeking = false;
   }

@@ -12,7 +12,7 @@ export class View {
     this.app = app;
     this.number = number;
     this.size = [0, 0];
-    this.picture = null; // { full, half } of images.js
+    this.viewImage = null; // { full, half } of images.js
     this.cursor = null; // the keyboard's, in px of the image
     this.pointer = null;
     this.transform = { scale: 1, x: 0, y: 0 };
@@ -29,11 +29,11 @@ export class View {
     this.listen();
   }
 
-  setImage(picture, size, note = "") {
+  setImage(viewImage, size, note = "") {
     const changed = size[0] !== this.size[0] || size[1] !== this.size[1];
-    if (this.picture) this.picture.onHalved = null;
-    if (picture) picture.onHalved = () => this.drawImage();
-    this.picture = picture;
+    if (this.viewImage) this.viewImage.onHalved = null;
+    if (viewImage) viewImage.onHalved = () => this.drawImage();
+    this.viewImage = viewImage;
     this.size = size;
     this.note.textContent = note;
     if (changed || this.fitted) this.fit();
@@ -115,9 +115,9 @@ export class View {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = "#101113";
     context.fillRect(0, 0, this.image.width, this.image.height);
-    this.info.textContent = this.picture ? `${Math.round(scale * 100)} %` : "";
-    const half = scale * ratio <= 0.5 ? this.picture?.half : null;
-    const bitmap = half ?? this.picture?.full;
+    this.info.textContent = this.viewImage ? `${Math.round(scale * 100)} %` : "";
+    const half = scale * ratio <= 0.5 ? this.viewImage?.half : null;
+    const bitmap = half ?? this.viewImage?.full;
     if (!bitmap?.width) return; // a closed bitmap has none
     context.setTransform(ratio * scale, 0, 0, ratio * scale, ratio * x, ratio * y);
     context.imageSmoothingEnabled = scale < 3; // from there on, the pixels themselves
@@ -130,7 +130,7 @@ export class View {
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     context.clearRect(0, 0, this.marks.width, this.marks.height);
     this.element.classList.toggle("active", app.activeView === number);
-    if (!app.frame || !this.picture) return;
+    if (!app.frame || !this.viewImage) return;
     context.globalAlpha = app.video.offset ? 0.35 : 1;
     if (app.options.skeleton) this.drawSkeleton(context);
     if (app.options.geometry) this.drawCurves(context);
@@ -289,7 +289,7 @@ export class View {
   }
 
   press(event) {
-    if (!this.picture || event.button > 2) return;
+    if (!this.viewImage || event.button > 2) return;
     this.app.activate(this.number);
     this.marks.setPointerCapture(event.pointerId);
     const at = [event.offsetX, event.offsetY];

@@ -6,6 +6,7 @@ import numpy as np
 
 from mvgeom.calibration.boards import Floats
 from mvgeom.calibration.bundle import Booleans
+from mvgeom.calibration.deviation_words import degrees, percent
 from mvgeom.calibration.findings import Finding, error, note, warning
 from mvgeom.calibration.input_checks import compare_sizes
 from mvgeom.calibration.keypoint_lenses import FittedLenses
@@ -14,7 +15,7 @@ from mvgeom.calibration.known_lengths import Scale
 from mvgeom.calibration.lens_findings import find_lens_ends
 from mvgeom.cameras import CameraGroup
 
-__all__ = ["judge_keypoint_calibration"]
+__all__ = ["assess_keypoint_calibration"]
 
 _LARGE_NOISE = 0.01
 """Noise as a fraction of the image's longer side that no detector has."""
@@ -27,7 +28,7 @@ _NOT_RIGID = 0.15
 _MOST_SCALE, _MUCH_SCALE = 0.10, 0.02
 
 
-def judge_keypoint_calibration(
+def assess_keypoint_calibration(
     cams: CameraGroup,
     points: Floats,
     used: Booleans,
@@ -44,17 +45,17 @@ def judge_keypoint_calibration(
         scale: Scale of the world.
     """
     return [
-        *_judge_noise(cams, fitted),
-        *_judge_deviations(cams, fitted),
+        *_assess_noise(cams, fitted),
+        *_assess_deviations(cams, fitted),
         *find_suspects(cams, points, used),
-        *_judge_lengths(cams, scale),
+        *_assess_lengths(cams, scale),
         *find_lens_ends(cams, points, from_keypoints=True),
         *compare_sizes(cams, np.moveaxis(points, 1, 0).reshape(len(cams), -1, 2), None),
         *_name_similar_lenses(cams, fitted),
     ]
 
 
-def _judge_noise(cams: CameraGroup, fitted: FittedLenses) -> list[Finding]:
+def _assess_noise(cams: CameraGroup, fitted: FittedLenses) -> list[Finding]:
     side = float(cams.sizes.max())
     if fitted.noise <= _LARGE_NOISE * side:
         return []
@@ -65,7 +66,7 @@ def _judge_noise(cams: CameraGroup, fitted: FittedLenses) -> list[Finding]:
     return [error("high_residual", cams.names, text, noise=fitted.noise)]
 
 
-def _judge_deviations(cams: CameraGroup, fitted: FittedLenses) -> list[Finding]:
+def _assess_deviations(cams: CameraGroup, fitted: FittedLenses) -> list[Finding]:
     findings = []
     gaps = np.linalg.norm(cams.centers[:, None] - cams.centers, axis=-1)
     mean_gap = float(gaps.sum() / (len(cams) * (len(cams) - 1)))
@@ -75,12 +76,12 @@ def _judge_deviations(cams: CameraGroup, fitted: FittedLenses) -> list[Finding]:
         turn = float(np.linalg.norm(spread.rotation_deg[view]))
         shift = float(np.linalg.norm(spread.position[view])) / mean_gap
         if focal > _MUCH_FOCAL:
-            text = f"camera {name!r}: the focal length is uncertain, standard deviation {100 * focal:.1f} %"
+            text = f"camera {name!r}: the focal length is uncertain, standard deviation {percent(focal, 1)}"
             findings.append(warning("uncertain_focal_length", [name], text, focal=focal))
         if turn > _MUCH_TURN_DEG or shift > _MUCH_SHIFT:
             text = (
-                f"camera {name!r}: the pose is uncertain, standard deviations of {turn:.2f} degrees and "
-                f"{100 * shift:.1f} % of the cameras' mean distance"
+                f"camera {name!r}: the pose is uncertain, standard deviations of {degrees(turn, 2)} and "
+                f"{percent(shift, 1)} of the cameras' mean distance"
             )
             findings.append(warning("uncertain_pose", [name], text, rotation_deg=turn, position=shift))
     return findings
@@ -103,7 +104,7 @@ def _name_similar_lenses(cams: CameraGroup, fitted: FittedLenses) -> list[Findin
     return findings
 
 
-def _judge_lengths(cams: CameraGroup, scale: Scale) -> list[Finding]:
+def _assess_lengths(cams: CameraGroup, scale: Scale) -> list[Finding]:
     findings = []
     relative = scale.spread / scale.factor
     if relative > _MUCH_SCALE:

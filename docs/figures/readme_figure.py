@@ -1,4 +1,4 @@
-"""Draw the README's picture from a run of examples/quickstart.yaml: uv run python docs/figures/readme_picture.py RUN.
+"""Draw the README's figure from a run of examples/quickstart.yaml: uv run python docs/figures/readme_figure.py RUN.
 
 A frame that the run was not trained on, in four views with what the network finds there, and in 3D with the cameras.
 The frame is rendered again four times as large as the project's images, to be looked at; the network sees it at its own
@@ -29,7 +29,7 @@ from mvtrain.synth.raycast import make_view
 from mvtrain.synth.render import render
 from mvtrain.synth.scene import Scene, make_scene
 
-PICTURE = Path(__file__).parents[1] / "images" / "readme.png"
+FIGURE = Path(__file__).parents[1] / "images" / "readme.png"
 ENLARGED = 4
 FLOOR_RADIUS = 420.0
 
@@ -98,9 +98,9 @@ def main(run: Path) -> None:
     draw_pose(figure.add_axes((0.5, 0.04, 0.5, 1.0), projection="3d"), found.points_3d[0], style, scene.cameras)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    Image.fromarray(pixels).save(PICTURE, optimize=True)
+    Image.fromarray(pixels).save(FIGURE, optimize=True)
     error = np.linalg.norm(found.points_3d[0] - scene.skeleton.keypoints[frame], axis=-1)
-    print(f"frame {frame} of session1: median 3D error {np.nanmedian(error):.1f} mm -> {PICTURE}")
+    print(f"frame {frame} of session1: median 3D error {np.nanmedian(error):.1f} mm -> {FIGURE}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Findings and errors of `calibrate` and `refine` on generated rigs with a known fault, beside an earlier version.
 
-OMP_NUM_THREADS=1 uv run python benchmarks/calibration_judgement.py [--rigs 2] [--before SRC] [--only WORD]
+OMP_NUM_THREADS=1 uv run python benchmarks/calibration_quality.py [--rigs 2] [--before SRC] [--only WORD]
 
 `--before` is the folder `packages/mvgeom/src` of another commit (`git archive COMMIT packages/mvgeom/src | tar -x -C
 FOLDER`); the same rigs are given to it in a process of its own. Errors are the largest over cameras and rigs; "held" is
@@ -204,7 +204,7 @@ def image_rows(kind: str, seed: int) -> dict[str, Any]:
                 cv2.imwrite(str(Path(folder) / f"{name}_{frame:03d}.png"), image)
         sources = {name: open_source(name, Path(folder) / f"{name}_*.png") for name in truth.names}
         detections = detect_boards(sources, board)
-    return judged_rig(truth, detections, Lens())
+    return assessed_rig(truth, detections, Lens())
 
 
 IMAGES = ("inverted board, not told", "inverted board", "AprilGrid", "two-sided board", "two boards, poses unknown")
@@ -231,7 +231,7 @@ def without_ray(cameras: CameraGroup) -> float:
     return float(np.isnan(undistort(places, cameras)[..., 0]).mean(-1).max())
 
 
-def judged(findings: Any) -> list[str]:
+def assessed(findings: Any) -> list[str]:
     return sorted({f"{each.severity} {each.code}" for each in findings if each.severity != "note"})
 
 
@@ -240,20 +240,20 @@ def board_rows(case: Board, seed: int) -> dict[str, Any]:
     lens: Any = Lens()
     if any(truth.fisheye) and hasattr(lens, "square_pixels"):
         lens = {name: Lens(fisheye=kind) for name, kind in zip(truth.names, truth.fisheye, strict=True)}
-    return judged_rig(truth, from_points(truth.names, truth.sizes, BOARD, points), lens)
+    return assessed_rig(truth, from_points(truth.names, truth.sizes, BOARD, points), lens)
 
 
-def judged_rig(truth: CameraGroup, detections: Any, lens: Any) -> dict[str, Any]:
+def assessed_rig(truth: CameraGroup, detections: Any, lens: Any) -> dict[str, Any]:
     try:
         result = calibrate(detections, Options(lens=lens))
     except CalibrationError as error:
-        return {"says": ["refused:", *judged(error.findings)]}
+        return {"says": ["refused:", *assessed(error.findings)]}
     focal = np.abs(result.cameras.matrix - truth.matrix)[:, 0, 0]
     angle = pose_errors(result.cameras, truth)[1:]
     stated = result.deviations.focal[:, 0], np.linalg.norm(result.deviations.rotation_deg[1:], axis=1)
     held = [*(focal <= 2 * stated[0])[stated[0] > 0], *(angle <= 2 * stated[1])]
     return {
-        "says": judged(result.findings),
+        "says": assessed(result.findings),
         "focal": float((focal / truth.matrix[:, 0, 0]).max() * 100),
         "focal_stated": float((stated[0] / truth.matrix[:, 0, 0]).max() * 100),
         "angle": float(angle.max(initial=0)),
@@ -281,7 +281,7 @@ def refinement_rows(name: str, seed: int) -> dict[str, Any]:
     angle = pose_errors(result.cameras, truth)[1:]
     stated = np.linalg.norm(result.deviations.rotation_deg[1:], axis=1)
     return {
-        "says": judged(getattr(result, "findings", ())),
+        "says": assessed(getattr(result, "findings", ())),
         "angle": float(angle.max()),
         "angle_stated": float(stated.max()),
         "held": [bool(each) for each in angle <= 2 * stated],

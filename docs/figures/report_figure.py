@@ -1,6 +1,6 @@
-"""The picture of docs/report.md: parts of a report as a browser shows them.
+"""The figure of docs/report.md: parts of a report as a browser shows them.
 
-uv run python docs/figures/report_picture.py RUN/report.html docs/images/report.png
+uv run python docs/figures/report_figure.py RUN/report.html docs/images/report.png
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _LEAVE = """() => {
 }"""
 
 
-def take_picture(report: Path, out: Path) -> None:
-    """Write the picture as PNG with 256 colors."""
+def take_screenshot(report: Path, out: Path) -> None:
+    """Write the figure as PNG with 256 colors."""
     executable = shutil.which("chromium")
     if executable is None:
         raise SystemExit("no chromium: install it (apt-get install chromium)")
@@ -40,14 +40,14 @@ def take_picture(report: Path, out: Path) -> None:
         page.evaluate(_LEAVE)
         page.evaluate(f"Plotly.animate('plot-pose-1', ['{_PLAYED}'], {{mode: 'immediate', frame: {{duration: 0}}}})")
         page.wait_for_timeout(3000)
-        # Images below the window are loaded when they are scrolled to, which a picture of the whole page does not do.
+        # Images below the window are loaded when they are scrolled to, which a full-page screenshot does not do.
         page.evaluate("Promise.all([...document.images].map(i => { i.loading = 'eager'; return i.decode(); }))")
         content = page.screenshot(full_page=True)
         browser.close()
-    picture = Image.open(io.BytesIO(content)).convert("RGB")
-    few = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    few = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
     few.save(out, optimize=True)
 
 
 if __name__ == "__main__":
-    take_picture(Path(sys.argv[1]), Path(sys.argv[2]))
+    take_screenshot(Path(sys.argv[1]), Path(sys.argv[2]))

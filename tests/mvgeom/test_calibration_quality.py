@@ -85,7 +85,7 @@ def print_of(spacing: float) -> TagGrid:
 @pytest.mark.parametrize(
     ("noise", "claimed"), [(0.2, 0.3), (2.0, 0.3), (0.2, 0.5)], ids=["good", "unsharp", "wrong spacing"]
 )
-def test_lenses_alone_are_judged_as_in_a_rig(noise: float, claimed: float) -> None:
+def test_lenses_alone_are_assessed_as_in_a_rig(noise: float, claimed: float) -> None:
     truth = arc_of_cameras(2)
     points = film(truth, 12, board=print_of(0.3), noise=noise).points
     seen = from_points(truth.names, truth.sizes, print_of(claimed), points)
@@ -126,6 +126,33 @@ def test_few_corners_do_not_lead_the_lens_astray(num_boards: int, seed: int) -> 
     off = np.abs(found.cameras.matrix - truth.matrix)[:, [0, 1], [0, 1]]
     assert (off < 4 * found.deviations.focal).all()
     assert not any(each.code in TIME_CODES for each in found.findings)
+
+
+@pytest.mark.parametrize(
+    ("num_boards", "seed"), [(2, 0), (2, 24), (2, 28), (3, 7), (3, 14), (4, 1), (4, 7), (4, 15), (4, 17)]
+)
+def test_deviations_hold_where_boards_hardly_determine_a_lens(num_boards: int, seed: int) -> None:
+    """So few corners leave lenses open, and what is open has a large deviation, also where the lenses are held."""
+    truth = arc_of_cameras(2, distortion=(-0.22, 0.06, 0.0005, -0.0005, -0.006))
+    points = few_corners_of_each(film(truth, num_boards, noise=0.1, spread=0.3, seed=seed).points, seed)
+    # A lens from two boards needs a start, and is adjusted all the same.
+    found = calibrate(detections(truth, points), intrinsics=truth if num_boards < 3 else None)
+    spread = found.deviations
+    for values in (spread.focal, spread.center, spread.distortion, spread.rotation_deg, spread.position):
+        assert np.isfinite(values).all()
+    focal = truth.matrix[:, [0, 1], [0, 1]]
+    off = np.abs(found.cameras.matrix[:, [0, 1], [0, 1]] - focal)
+    assert (off < 4 * spread.focal).all()
+    turn = found.cameras.rotation[1] @ (truth.rotation[1] @ truth.rotation[0].T).T
+    assert np.rad2deg(Rotation.from_matrix(turn).magnitude()) < 4 * np.linalg.norm(spread.rotation_deg[1])
+    shift = found.cameras.centers[1] - truth.rotation[0] @ (truth.centers[1] - truth.centers[0])
+    assert np.linalg.norm(shift) < 4 * np.linalg.norm(spread.position[1])
+    told = {each.cameras[0]: each.severity for each in found.findings if each.code == "uncertain_focal_length"}
+    assert {truth.names[view] for view in np.flatnonzero((off > 0.1 * focal).any(axis=1))} <= set(told)
+    relative = spread.focal.max(axis=1) / found.cameras.matrix[:, [0, 1], [0, 1]].min(axis=1)
+    assert {name for name, severity in told.items() if severity == "error"} == {
+        truth.names[view] for view in np.flatnonzero(relative > 0.25)
+    }
 
 
 @pytest.mark.parametrize(("num_boards", "seed"), [(6, 2), (6, 51), (8, 52)])
@@ -233,7 +260,7 @@ def test_share_of_the_image_without_rays() -> None:
     assert (beyond.code, beyond.severity) == ("no_ray", "note")
 
 
-def test_commands_tell_where_a_lens_ends(tmp_path: Path) -> None:
+def test_commands_show_where_a_lens_ends(tmp_path: Path) -> None:
     cameras = arc_of_cameras(3, distortion=FOLDING)
     cameras.save(tmp_path / "rig.toml")
     shown = run("show", tmp_path / "rig.toml")

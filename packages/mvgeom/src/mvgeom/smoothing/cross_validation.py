@@ -1,13 +1,13 @@
-"""Views predicted from the others: the judge of smoothed trajectories.
+"""Cross-validation of smoothed trajectories: every view is predicted from the others.
 
 A view that is left out of the whole recording is independent of them: its residuals hold its own error, the uncertainty
 of the others, and the motion.
 
 Where only one other view sees a keypoint, that view's trajectory knows its rays, and of the depth along them no more
-than the prior of motion makes of their turning. Residuals along the epipolar line would then judge the prior alone, by
+than the prior of motion makes of their turning. Residuals along the epipolar line would then test the prior alone, by
 hundreds of px; only those across it count. They tell the noise of both views, but of the motion only that across the
 line, which may be the least: two cameras beside each other would learn it from how high the subject jumps. So frames
-that are left out judge the motion of a keypoint that two views see, in all directions.
+that are left out test the motion of a keypoint that two views see, in all directions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mvgeom.smoothing.passes import Estimate
 from mvgeom.smoothing.state_space import transpose
 from mvgeom.smoothing.trajectories import Observations, linearize, project_covariance, smooth_once
 
-__all__ = ["across_lines", "judge", "judge_all", "judge_frames", "seen_by", "split_unknown"]
+__all__ = ["across_lines", "cross_validate", "cross_validate_all", "cross_validate_frames", "seen_by", "split_unknown"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -42,7 +42,7 @@ LEAST_SEEN = 0.1
 NEAR = 10
 """Frames before and after a sighting of a view through which it still tells of the depth.
 
-Farther from it, the residual along the epipolar line would judge how far the prior lets a keypoint go alone.
+Farther from it, the residual along the epipolar line would test how far the prior lets a keypoint go alone.
 """
 
 ALONG = float(np.sqrt(OUTLIER_AREA / (2 * np.pi)))
@@ -55,17 +55,17 @@ MAX_CONDITION = 1e10
 """Condition number beyond which the views of a frame do not determine a position."""
 
 
-def judge_all(
+def cross_validate_all(
     stretches: Sequence[Observations], noise: Noise, estimates: Sequence[Estimate], *, by_frames: bool = False
 ) -> tuple[Floats, Floats, Flags]:
-    """Return the results of `judge` for all stretches, one after the other."""
+    """Return the results of `cross_validate` for all stretches, one after the other."""
     pairs = zip(stretches, estimates, strict=True)
-    judged = [judge(stretch, noise, estimate, by_frames=by_frames) for stretch, estimate in pairs]
-    residual, predicted, counted = (np.concatenate(parts) for parts in zip(*judged, strict=True))
+    validated = [cross_validate(stretch, noise, estimate, by_frames=by_frames) for stretch, estimate in pairs]
+    residual, predicted, counted = (np.concatenate(parts) for parts in zip(*validated, strict=True))
     return residual, predicted, counted
 
 
-def judge(
+def cross_validate(
     observations: Observations, noise: Noise, estimate: Estimate, *, by_frames: bool = False
 ) -> tuple[Floats, Floats, Flags]:
     """Predict each view from the others over the whole stretch, or each part of all views' frames from the rest.
@@ -115,17 +115,17 @@ def _groups(num_views: int) -> Flags:
     return np.asarray(np.arange(num_views) % number == np.arange(number)[:, None])
 
 
-def judge_frames(
+def cross_validate_frames(
     observations: Observations, noise: Noise, estimate: Estimate, *, from_one: bool = False, by_groups: bool = False
 ) -> tuple[Floats, Floats, Floats]:
-    """Predict every view from the others of the same frame, linear about the trajectories as `judge` is.
+    """Predict every view from the others of the same frame, linear about the trajectories as `cross_validate` is.
 
     Args:
         observations: Keypoints.
         noise: Noise of the keypoints.
         estimate: Trajectories to linearize about, and outliers, which predict nothing.
         from_one: Predict from a single other view as well, with an all but infinite variance along its epipolar line.
-        by_groups: Of many views, predict from those of the other groups, as `judge` does.
+        by_groups: Of many views, predict from those of the other groups, as `cross_validate` does.
 
     Returns:
         Residuals (T, V, K, 2) in px and their covariances (T, V, K, 2, 2) but for the keypoint's own noise, NaN where

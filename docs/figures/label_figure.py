@@ -1,6 +1,6 @@
-"""The picture of docs/label.md: the page of `mvtrain label` in a browser, with some keypoints of a frame labeled.
+"""The figure of docs/label.md: the page of `mvtrain label` in a browser, with some keypoints of a frame labeled.
 
-uv run python docs/figures/label_picture.py docs/images/label.jpg [--width 1280 --height 800]
+uv run python docs/figures/label_figure.py docs/images/label.jpg [--width 1280 --height 800]
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ ACCEPTED, CLICKED, WRONG = 5, 9, 6
 """Number of keypoints that are labeled in all views, of those that are clicked in two, and one with a wrong click."""
 
 
-def take_picture(out: Path, width: int, height: int) -> None:
-    """Write the picture; the suffix of the file says as what."""
+def take_screenshot(out: Path, width: int, height: int) -> None:
+    """Write the figure; the suffix of the file is its format."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "mouse"
         spec = SyntheticSpec(num_views=6, num_frames=8, num_sessions=1, num_video_frames=60, size=(640, 512), seed=4)
@@ -61,8 +61,8 @@ def take_picture(out: Path, width: int, height: int) -> None:
                     page.wait_for_timeout(300)
             page.evaluate("k => mvtrainLabel.select(k)", WRONG)
             page.wait_for_timeout(3000)
-            picture = Image.open(io.BytesIO(page.screenshot()))
-    picture.convert("RGB").save(out, quality=88, optimize=True)
+            image = Image.open(io.BytesIO(page.screenshot()))
+    image.convert("RGB").save(out, quality=88, optimize=True)
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=1280)
     parser.add_argument("--height", type=int, default=800)
     arguments = parser.parse_args()
-    take_picture(arguments.out, arguments.width, arguments.height)
+    take_screenshot(arguments.out, arguments.width, arguments.height)
 
 
 if __name__ == "__main__":

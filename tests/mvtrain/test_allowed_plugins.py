@@ -45,12 +45,12 @@ def run_with(folder: Path, path: Path) -> Path:
     return run
 
 
-def test_the_plugins_of_a_config_run_and_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plugins_of_a_config_run_and_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = plugin(tmp_path / "mine.py")
     (tmp_path / "config.yaml").write_text("model: {plugins: [mine.py]}\n")
     load_config(tmp_path / "config.yaml")
     assert path.with_suffix(".ran").exists()
-    assert str(path) in capsys.readouterr().err
+    assert str(path) in caplog.text
 
 
 @pytest.mark.parametrize("folder", ["run.yaml", "checkpoints"])
@@ -149,7 +149,11 @@ def test_every_command_is_tried() -> None:
 
 @pytest.mark.parametrize("command", RUN_COMMANDS)
 def test_commands_do_not_run_the_plugins_of_a_run_folder(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = plugin(tmp_path / f"of_{command}.py")
     run = run_with(tmp_path / "run", path)
@@ -168,7 +172,7 @@ def test_commands_do_not_run_the_plugins_of_a_run_folder(
         weights.unlink()
     outcome = run_mvtrain(capsys, monkeypatch, command, *arguments, "--allow-plugins")
     assert path.with_suffix(".ran").exists()
-    assert str(path) in outcome.err
+    assert str(path) in caplog.text
     os.environ[ALLOW_PLUGINS] = "0"
 
 
