@@ -97,7 +97,7 @@ def test_a_subject_that_rests_and_moves_once_shows_the_offset_and_no_drift(seed:
     assert (found.drift == 0).all()
 
 
-@pytest.mark.parametrize("seed", [1, 9])
+@pytest.mark.parametrize("seed", [1, pytest.param(9, marks=pytest.mark.slow)])
 def test_the_adjustment_starts_without_a_drift_that_chance_explains(seed: int) -> None:
     """A detector that wanders while the subject rests turns the line about the one motion by several frames."""
     walk = irregular(seed, 1000)
@@ -116,6 +116,51 @@ def test_few_stretches_make_no_deviation_smaller_than_that_of_independent_errors
     tracks, zero = np.asarray(undistort(points, cameras)), np.zeros(6)
     found = fit_clocks(cameras, tracks, zero, zero, lag=12, drifts=False)
     assert (np.sqrt(found.covariance[1:, 0, 0]) > 0.003).all()
+
+
+def test_noise_of_slopes_makes_no_deviation_smaller() -> None:
+    """Of slow motion, most of a track's slope is noise: it tells nothing, but fills the normal equations."""
+    standardized = []
+    for seed in range(4):
+        tracks = np.asarray(undistort(record(CAMERAS, irregular(seed, 300, speed=0.1), 300, late=LATE), CAMERAS))
+        start = np.round(LATE)
+        found = fit_clocks(CAMERAS, tracks, start, start, lag=3, drifts=False)
+        standardized += ((found.offset - LATE)[1:] / np.sqrt(found.covariance[1:, 0, 0])).tolist()
+    assert 0.2 < np.sqrt(np.square(standardized).mean()) < 2
+
+
+@pytest.mark.slow
+def test_slow_motion_is_compared_over_longer_lags() -> None:
+    errors = []
+    for seed in range(3):
+        found = find(record(CAMERAS, irregular(seed, 600, speed=0.1), 600, late=LATE, noise=2.0, seed=seed))
+        errors += (found.offset - LATE)[1:].tolist()
+    assert np.sqrt(np.square(errors).mean()) < 0.15
+
+
+def test_many_frames_lost_at_once_are_a_jump_of_the_offset() -> None:
+    """No line of drift covers both parts, and the adjustment stays with one of them."""
+    lost = 20
+    points = record(CAMERAS, irregular(4, 600), 600, late=[0.0] * len(CAMERAS))
+    points[360 : 600 - lost, 1] = points[360 + lost :, 1].copy()
+    points[600 - lost :, 1] = np.nan
+    found = synchronize(CAMERAS, points, frame_rate=50)
+    assert codes(found) == {"offset_undetermined"}
+    (finding,) = (each for each in found.findings if each.severity == "error")
+    assert finding.cameras == (CAMERAS.names[1],)
+    assert abs(finding.evidence["rival"]) == pytest.approx(lost, abs=1)
+    assert found.offset[2:] == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.slow
+def test_parts_of_a_recording_agree_where_chance_turns_their_lines() -> None:
+    """Of a long recording with one short motion, lines of drift about it differ by many frames at the ends."""
+    walk = irregular(1, 2000)
+    late = np.array([0.0, *np.random.default_rng(1).uniform(-15, 15, 2)])
+    points = record(CAMERAS, lambda times: 0.3 * walk(np.clip(times, 400, 700)), 2000, late=late, noise=1.0, seed=1)
+    wander = gaussian_filter1d(np.random.default_rng(51).normal(size=points.shape), 20, axis=0)
+    found = synchronize(CAMERAS, points + 3 * wander / wander.std(), frame_rate=60)
+    assert found.offset == pytest.approx(late, abs=0.15)
 
 
 @pytest.mark.parametrize("seed", [1, 8, 9])
@@ -222,6 +267,15 @@ def test_resampling_averages_as_much_noise_between_frames_as_at_them() -> None:
     frames = np.arange(10, 19_900)
     deviations = [resample(noise, frames + part)[0].std() for part in (0, 0.25, 0.5, 0.75)]
     assert deviations == pytest.approx([deviations[0]] * 4, rel=0.01)
+
+
+@pytest.mark.parametrize("width", [1.0, 2.0, 4.0])
+def test_wider_kernels_average_more_noise(width: float) -> None:
+    noise = np.random.default_rng(0).normal(size=(100_000, 1, 2))
+    values, slopes = resample(noise, np.arange(20, 99_900) + 0.3, width=width)
+    # Of a Gaussian kernel: 1 / (2 sqrt(pi) width), and half of it by width^2 for the slope.
+    assert values.var() == pytest.approx(1 / (2 * np.sqrt(np.pi) * width), rel=0.03)
+    assert slopes.var() == pytest.approx(1 / (4 * np.sqrt(np.pi) * width**3), rel=0.05)
 
 
 def test_resampling_is_exact_for_straight_tracks_and_bridges_no_gap() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ __all__ = ["ClockFit", "fit_clocks"]
 
 _MAX_POINTS = 12_000
 _LONGEST_STEP = 1.0
-_CONVERGED = 1e-4
+_CONVERGED = 3e-4
 _SCALE = 2.0
 """Residual at which the weight is a half, in standard deviations of the residuals."""
 
@@ -98,8 +98,10 @@ def fit_clocks(
     free[1:, 0], free[1:, 1] = True, drifts
     chosen = np.flatnonzero(free)
     geometries = {pair: pair_geometry(cams, *pair) for pair in combinations(range(num_views), 2)}
-    equate = partial(_equations, tracks, geometries, rows=rows, lag=lag, width=width)
-    equations = equate(clocks)
+    sample = lru_cache(maxsize=2 * num_views)(partial(_sample, tracks, [rows, rows - lag], width))
+    num_parts = int(np.clip(num_frames // (_STRETCH_LAGS * lag), 2, _STRETCHES))
+    equate = partial(_equations, sample, part=rows * num_parts // num_frames)
+    equations = equate(geometries, clocks)
     for _ in range(max_steps):
         normal = equations.normal[np.ix_(chosen, chosen)]
         if not len(chosen) or not np.trace(normal) > 0:
@@ -109,7 +111,7 @@ def fit_clocks(
         step[chosen] = -np.linalg.solve(damped, equations.gradient.sum(axis=0)[chosen])
         longest = np.abs(step).max()
         clocks = clocks + (step * min(1, _LONGEST_STEP / max(longest, 1e-12))).reshape(clocks.shape)
-        equations = equate(clocks)
+        equations = equate(geometries, clocks)
         if longest < _CONVERGED:
             break
     # From the middle and half the change over the recording to frame 0 and the change per frame.
@@ -117,7 +119,7 @@ def fit_clocks(
     offset, drift = (clocks @ change.T).T
     covariance = np.full((num_views, 2, 2), np.nan)
     if not only_clocks:
-        slopes = _slopes(equate, clocks, chosen)
+        slopes = _slopes(equate, geometries, clocks, chosen)
         covariance = change @ _covariance(equations, slopes, chosen, num_views) @ change.T
     return ClockFit(
         offset=offset,
@@ -140,38 +142,53 @@ class _Equations(NamedTuple):
     distance: Floats
 
 
+class _Samples(NamedTuple):
+    """Keypoints (M, K, 2) of a view at some times, their slopes, and the times (M, 1) from -1 to 1."""
+
+    points: Floats
+    slopes: Floats
+    along: Floats
+
+
+def _sample(
+    tracks: Floats, times: Sequence[Ints], width: float, view: int, late: float, change: float
+) -> list[_Samples]:
+    """Smooth the tracks of one view at given times of the reference; late and change as in `_equations`."""
+    middle = (len(tracks) - 1) / 2
+    along = [(time - middle) / max(middle, 1.0) for time in times]
+    return [
+        _Samples(*resample(tracks[:, view], time + late + change * u, width=width), np.asarray(u[:, None]))
+        for time, u in zip(times, along, strict=True)
+    ]
+
+
 def _equations(
-    tracks: Floats,
-    geometries: dict[tuple[int, int], PairGeometry],
+    sample: Callable[[int, float, float], list[_Samples]],
+    geometries: Mapping[tuple[int, int], PairGeometry],
     clocks: Floats,
     *,
-    rows: Ints,
-    lag: int,
-    width: float,
+    part: Ints,
 ) -> _Equations:
-    """Return the equations of clocks (V, 2): frames late in the middle, and half their change over the recording."""
-    num_frames, num_views = tracks.shape[:2]
-    num_parts = int(np.clip(num_frames // (_STRETCH_LAGS * lag), 2, _STRETCHES))
-    part = rows * num_parts // num_frames
-    middle = (num_frames - 1) / 2
-    times = [rows, rows - lag]
-    along = [((time - middle) / max(middle, 1.0))[:, None] for time in times]
-    sampled = [
-        [
-            resample(tracks[:, view], time + clocks[view, 0] + clocks[view, 1] * u[:, 0], width=width)
-            for time, u in zip(times, along, strict=True)
-        ]
-        for view in range(num_views)
-    ]
+    """Return the equations of clocks (V, 2): frames late in the middle, and half their change over the recording.
+
+    Args:
+        sample: Tracks of a view at the later and the earlier frames that are compared.
+        geometries: Pairs of views to compare.
+        clocks: (V, 2) clocks.
+        part: (M,) stretch of each frame.
+    """
+    num_views, num_parts = len(clocks), int(part[-1]) + 1
+    views = sorted({view for pair in geometries for view in pair})
+    sampled = {view: sample(view, *map(float, clocks[view])) for view in views}
     normal, gradient = np.zeros((2 * num_views, 2 * num_views)), np.zeros((num_parts, 2 * num_views))
-    information = np.zeros((len(rows), 2 * num_views))
+    information = np.zeros((len(part), 2 * num_views))
     distances: list[list[Floats]] = [[] for _ in range(num_views)]
     for (one, other), geometry in geometries.items():
         found = []
-        for (first, slope_first), (second, slope_second), u in zip(sampled[one], sampled[other], along, strict=True):
-            lines = lines_of_first(geometry, first), lines_of_second(geometry, second)
-            value = residuals(*lines)
-            by_one, by_other = residual_changes(*lines, slope_first, slope_second)
+        for first, second in zip(sampled[one], sampled[other], strict=True):
+            lines = lines_of_first(geometry, first.points), lines_of_second(geometry, second.points)
+            value, u = residuals(*lines), first.along
+            by_one, by_other = residual_changes(*lines, first.slopes, second.slopes)
             found.append(np.stack([value, by_one, by_one * u, by_other, by_other * u], axis=-1))
         change = found[0] - found[1]
         both = np.isfinite(change).all(axis=-1)
@@ -187,14 +204,19 @@ def _equations(
         frame, _ = np.nonzero(both)
         for column, place in enumerate(index):
             gradient[:, place] += np.bincount(part[frame], weighted[:, column] * left, minlength=num_parts)
-            information[:, place] += np.bincount(frame, weighted[:, column] * jacobian[:, column], minlength=len(rows))
+            information[:, place] += np.bincount(frame, weighted[:, column] * jacobian[:, column], minlength=len(part))
         for view in (one, other):
             distances[view].append(np.abs(found[0][both][:, 0]))
     medians = [float(np.median(np.concatenate(each))) if each else np.nan for each in distances]
     return _Equations(normal, gradient, information, np.array(medians))
 
 
-def _slopes(equate: Callable[[Floats], _Equations], clocks: Floats, chosen: Ints) -> Floats:
+def _slopes(
+    equate: Callable[[Mapping[tuple[int, int], PairGeometry], Floats], _Equations],
+    geometries: Mapping[tuple[int, int], PairGeometry],
+    clocks: Floats,
+    chosen: Ints,
+) -> Floats:
     """Return the change (P, P) of the chosen gradients with the chosen clocks, by differences.
 
     The normal equations have the noise of the tracks' slopes in them, and claim far too much of slow motion. In the
@@ -202,10 +224,11 @@ def _slopes(equate: Callable[[Floats], _Equations], clocks: Floats, chosen: Ints
     """
     result = np.zeros((len(chosen), len(chosen)))
     for column, place in enumerate(chosen):
-        step = np.zeros(clocks.size)
-        step[place] = _STEP
-        step = step.reshape(clocks.shape)
-        ends = [equate(clocks + sign * step).gradient.sum(axis=0)[chosen] for sign in (-1, 1)]
+        view, entry = divmod(int(place), 2)
+        touched = {pair: each for pair, each in geometries.items() if view in pair}
+        step = np.zeros(clocks.shape)
+        step[view, entry] = _STEP
+        ends = [equate(touched, clocks + sign * step).gradient.sum(axis=0)[chosen] for sign in (-1, 1)]
         result[:, column] = (ends[1] - ends[0]) / (2 * _STEP)
     return (result + result.T) / 2
 

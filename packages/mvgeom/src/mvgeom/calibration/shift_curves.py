@@ -43,8 +43,7 @@ _SAME_FRAMES = 4
 """Largest difference of the offsets, in frames, that the two halves state by themselves."""
 
 _LONGEST_JUMP = 60
-_SHORTEST_JUMP = 2
-"""Frames by which an offset must change at once; peaks of slow motion move by less."""
+"""Frames by which an offset may change at once."""
 
 _RIVAL_FRAMES = 3
 _RIVAL = 0.8
@@ -216,8 +215,7 @@ def _jump(curves: Curves, line: Line) -> int:
     gain = before.max(axis=1) + after.max(axis=1) - before[-1, _LONGEST_JUMP]
     place = int(np.argmax(gain))
     jump = int(after[place].argmax() - before[place].argmax())
-    certain = gain[place] > _CERTAIN * np.sqrt(max(curves.variance, 0.0)) and abs(jump) > _SHORTEST_JUMP
-    return jump if certain else 0
+    return jump if gain[place] > _CERTAIN * np.sqrt(max(curves.variance, 0.0)) else 0
 
 
 def _clipped(changes: Floats, both: np.ndarray) -> Floats:
