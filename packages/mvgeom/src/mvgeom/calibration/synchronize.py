@@ -54,7 +54,7 @@ _SURE_DRIFT = 8.0
 """Standard deviations from which on a drift counts; those of slow motion are too small, and five made false drifts."""
 
 _LIKELY_DRIFT = 3.0
-"""Standard deviations of the adjustment's drift from which on a change of the offset by whole frames is believed."""
+"""Standard deviations of the adjustment's drift from which on a change of the offset by whole frames counts."""
 
 _SMALLEST_DRIFT = 0.2
 """Frames over the recording that a drift must make in order to count."""
