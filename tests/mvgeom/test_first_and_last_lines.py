@@ -124,7 +124,7 @@ def test_the_last_lines_name_what_was_written_and_the_next_command(name: str, fo
 
 
 def test_a_long_search_prints_a_line_from_time_to_time(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where standard error is no terminal."""
+    """Lines stand for the bars of a terminal."""
     now = 0.0
     with SearchProgress(["boards of cam1", "boards of cam2"], clock=lambda: now) as shown:
         for second in range(1, 3 * int(SECONDS_BETWEEN_LINES)):

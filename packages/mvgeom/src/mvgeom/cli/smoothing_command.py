@@ -71,7 +71,8 @@ def smooth(
     bones: Annotated[
         str | None,
         typer.Option(
-            metavar="A:B,...", help="Pairs of keypoints whose distance varies little: it is measured, and held."
+            metavar="A:B,...",
+            help="Pairs of keypoints whose distance varies little: it is measured in the recording, and held.",
         ),
     ] = None,
     bone: Annotated[

@@ -40,7 +40,10 @@ def smooth(
     ] = None,
     bones: Annotated[
         str | None,
-        typer.Option(metavar="A:B,...", help="Pairs of keypoints, for lengths. Default: the skeleton of the run."),
+        typer.Option(
+            metavar="A:B,...",
+            help="Pairs of keypoints, whose lengths are written; held only with --rigid. Default: the run's skeleton.",
+        ),
     ] = None,
     joints: Annotated[
         str | None,
