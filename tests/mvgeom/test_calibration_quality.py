@@ -147,10 +147,10 @@ def test_deviations_hold_where_boards_hardly_determine_a_lens(num_boards: int, s
     assert np.rad2deg(Rotation.from_matrix(turn).magnitude()) < 4 * np.linalg.norm(spread.rotation_deg[1])
     shift = found.cameras.centers[1] - truth.rotation[0] @ (truth.centers[1] - truth.centers[0])
     assert np.linalg.norm(shift) < 4 * np.linalg.norm(spread.position[1])
-    named = {each.cameras[0]: each.severity for each in found.findings if each.code == "uncertain_focal_length"}
-    assert {truth.names[view] for view in np.flatnonzero((off > 0.1 * focal).any(axis=1))} <= set(named)
+    reported = {each.cameras[0]: each.severity for each in found.findings if each.code == "uncertain_focal_length"}
+    assert {truth.names[view] for view in np.flatnonzero((off > 0.1 * focal).any(axis=1))} <= set(reported)
     relative = spread.focal.max(axis=1) / found.cameras.matrix[:, [0, 1], [0, 1]].min(axis=1)
-    assert {name for name, severity in named.items() if severity == "error"} == {
+    assert {name for name, severity in reported.items() if severity == "error"} == {
         truth.names[view] for view in np.flatnonzero(relative > 0.25)
     }
 

@@ -180,7 +180,8 @@ def test_the_command_searches_long_films(films: dict[str, Path], tmp_path: Path)
     board = ("--chessboard", "6x5", "--square", "0.08", "--coefficients", 0)
     result = run("calibrate", *views, *board, "--origin-frame", 87, "-o", output)
     assert result.exit_code == 0, result.output
-    assert f"of {NUM_FRAMES} frames" in result.output
+    assert f"searching {NUM_FRAMES} frames of {len(films)} films" in result.stdout.splitlines()[1]
+    assert f"of {NUM_FRAMES} frames; boards in" in result.stdout
     assert largest_errors(CameraGroup.load(output))[0] < 0.004
     lenses = tmp_path / "lenses.toml"
     result = run("calibrate", views[0], *board, "--lenses-only", "-o", lenses)

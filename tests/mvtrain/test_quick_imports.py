@@ -43,11 +43,12 @@ def test_the_first_import_of_torch_finds_and_leaves_nothing_to_search(tmp_path: 
 def test_the_python_interface_imports_without_searches_and_leaves_the_users_objects() -> None:
     code = """
 import gc, sys
+frozen = gc.get_freeze_count()  # not 0 in Python 3.12, which exempts objects of its own
 import mvtrain
 found = []
 gc.callbacks.append(lambda phase, info: found.append("torch" in sys.modules))
 mvtrain.load_run
-print("torch" in sys.modules, len(found) < 10, gc.isenabled(), gc.get_freeze_count())
+print("torch" in sys.modules, len(found) < 10, gc.isenabled(), gc.get_freeze_count() - frozen)
 """
     command = [sys.executable, "-c", code]
     # The one search after the import is not spared.

@@ -6,6 +6,7 @@ table is expected is called a video, and the message names the next step.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,7 @@ class Role:
     Attributes:
         expected: Description of what is expected.
         refused: Next step for each kind that is certainly wrong; {path} and {first}, the first file of the kind in a
-            folder, are replaced. Kinds that are not here are left to the reader.
+            folder, are replaced, in quotes where a shell needs them. Kinds that are not here are left to the reader.
     """
 
     expected: str
@@ -85,7 +86,9 @@ def check_role(
     kind = kind if kind is not None else kind_of_path(path)
     if kind not in role.refused:
         return
-    step = role.refused[kind].replace("{first}", str(_first_file(path, kind))).replace("{path}", str(path))
+    step = role.refused[kind]
+    for place, named in {"{first}": _first_file(path, kind), "{path}": path}.items():
+        step = step.replace(place, shlex.quote(str(named)))
     found, prefix = descriptions.get(kind, f"a {kind}"), f"{where}: " if where else ""
     raise InputError(
         f"{prefix}{path}: found {found}, expected {role.expected}. {step}",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mvgeom.cli.options import check_inputs, number_check, parse_two, positive
-from mvgeom.cli.rig_output import stderr_console
+from mvgeom.cli.search_progress import SearchProgress
 from mvgeom.errors import InputError
 
 if TYPE_CHECKING:
@@ -234,21 +234,17 @@ def _option(name: str) -> str:
 
 
 def detect(files: dict[str, Path], board: Board, every: int, match: Match) -> Detections:
-    """Detect the board in images or videos, by camera name, with a progress bar on a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """Detect the board in images or videos, by camera name, and show the progress."""
     from mvgeom.calibration import detect_boards, open_source
     from mvgeom.cli.roles import IMAGES_STEP, next_step
 
     with next_step(IMAGES_STEP):
         sources = {name: open_source(name, path, step=every) for name, path in files.items()}
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    console = stderr_console()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks = {name: bar.add_task(f"boards of {name}", total=None) for name in sources}
+    parts = {name: f"boards of {name}" for name in sources}
+    with SearchProgress(parts.values()) as shown:
         return detect_boards(
             sources,
             board,
             match=match.value,
-            progress=lambda name, done, total: bar.update(tasks[name], completed=done, total=total),
+            progress=lambda name, done, total: shown.update(parts[name], done, total),
         )

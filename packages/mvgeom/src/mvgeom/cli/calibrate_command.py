@@ -42,7 +42,7 @@ from mvgeom.cli.options import (
     parse_pairs,
     parse_view_files,
 )
-from mvgeom.cli.output import print_findings, print_next, print_output
+from mvgeom.cli.output import print_findings, print_next, print_output, print_start
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
 from mvgeom.cli.rig_output import (
     check_rig_files,
@@ -201,10 +201,11 @@ def calibrate(
     if intrinsics is not None:
         check_inputs(intrinsics)
     check_rig_files(output, [*files.values(), intrinsics, board], report_files(report, files))
-    from mvgeom.calibration import CalibrationError, Lens, Options
-
     _check_before_images(files, reference, fixed=fix_intrinsics or fix_distortion, intrinsics=intrinsics)
     check_images(files)
+    print_start(*files.values(), *(each for each in (intrinsics, board) if each is not None))
+    from mvgeom.calibration import CalibrationError, Lens, Options
+
     described = parse_board(context.params)
     common = Lens(
         num_coefficients=coefficients,

@@ -42,7 +42,7 @@ from mvgeom.cli.options import (
     positive,
     same_reading,
 )
-from mvgeom.cli.output import print_findings, print_next, print_output, print_problem
+from mvgeom.cli.output import print_findings, print_next, print_output, print_problem, print_start
 from mvgeom.cli.refinement_commands import check, refine
 from mvgeom.cli.rig_output import check_rig_files, reading_options, save_rig
 from mvgeom.cli.smoothing_command import smooth
@@ -109,6 +109,7 @@ def convert(
     check_inputs(calibration)
     # The calibration itself may be converted in place.
     check_rig_files(written, files_beside(calibration, option), source=calibration)
+    print_start(calibration)
     from mvgeom import formats
 
     cameras = load_calibration(calibration, source_format, size, option)
@@ -156,6 +157,7 @@ def show(
     """Show a calibration: a table of the cameras, and a drawing of the rig."""
     check_inputs(calibration)
     check_output(output, [calibration, *files_beside(calibration, option)])
+    print_start(calibration)
     from mvgeom.calibration.lens_findings import find_lens_ends
     from mvgeom.cli.rig_table import camera_table, rig_summary
     from mvgeom.clock_files import clocks_file, find_clocks
@@ -227,6 +229,7 @@ def triangulate(
     read = check_keypoint_inputs(calibration, files, boxes)
     check_output(output, [calibration, *read, *files_beside(calibration, option)])
     check_table_name(output)
+    print_start(calibration, *read)
     from mvgeom.calibration.lens_findings import LARGE_SHARE, find_lens_ends
     from mvgeom.reconstruction import reconstruct
     from mvgeom.tables import write_points_3d

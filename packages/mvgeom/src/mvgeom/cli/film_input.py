@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mvgeom.cli.board_input import Match, detect
 from mvgeom.cli.output import print_output
-from mvgeom.cli.rig_output import stderr_console
+from mvgeom.cli.search_progress import SearchProgress
+from mvgeom.wording import counted
 
 if TYPE_CHECKING:
     from mvgeom.calibration import Board, Calibration, Detections, LensCalibration
@@ -17,6 +18,8 @@ __all__ = ["calibrate_sources"]
 
 _LONG = 200
 """Frames; shorter films are read whole."""
+
+_PART = "places searched for boards"
 
 Result = TypeVar("Result", "Calibration", "LensCalibration")
 
@@ -52,37 +55,32 @@ def calibrate_sources(
 def _search(
     files: dict[str, Path], board: Board, match: Match, fit: Callable[[Detections], Result], always: str | None
 ) -> Result | None:
-    """Search films in rounds, with a progress bar on a terminal; None if none is long."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    """Search films in rounds, and show the progress; None if none is long."""
     from mvgeom.calibration import FilmSearch, calibrate_films, open_source
     from mvgeom.cli.roles import IMAGES_STEP, next_step
 
     with next_step(IMAGES_STEP):
         films = {name: open_source(name, path) for name, path in files.items()}
-    console = stderr_console()
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("looking for boards", total=None)
+    with SearchProgress([_PART]) as shown:
         search = FilmSearch(
             films,
             board,
             match=match.value,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: shown.update(_PART, done, total),
         )
         if search.num_frames <= _LONG:
             return None
+        with shown.paused():  # rich would print it on standard error, above the bar
+            frames, of_films = counted(search.num_frames, "frame"), counted(len(films), "film")
+            print_output(f"searching {frames} of {of_films} for boards ...")
         if always is not None and always.isdecimal():
             search.search_frames([int(always)])
 
-        def fit_without_bar(found: Detections) -> Result:
-            bar.stop()  # a terminal has room for one changing line, and the calibration shows its own
-            try:
+        def fit_without_bars(found: Detections) -> Result:
+            with shown.paused():  # the calibration shows its own changing line
                 return fit(found)
-            finally:
-                bar.start()
 
-        result = calibrate_films(search, fit_without_bar)
+        result = calibrate_films(search, fit_without_bars)
     searched = f"searched {search.num_searched} of {search.num_frames} frames; boards in {search.num_found}"
     print_output(f"{searched} (--every 1 searches all)")
     return result

@@ -19,7 +19,7 @@ from mvgeom.cli.options import (
     parse_sizes,
     parse_view_files,
 )
-from mvgeom.cli.output import print_findings, print_next, print_output
+from mvgeom.cli.output import print_findings, print_next, print_output, print_start
 from mvgeom.cli.rig_output import (
     check_rig_files,
     check_rig_output,
@@ -129,6 +129,7 @@ def calibrate_keypoints(request: KeypointRequest) -> None:
     from mvgeom.cli.roles import check_roles
 
     check_roles(files, box_files)
+    print_start(*files.values(), *box_files.values(), *([request.intrinsics] if request.intrinsics else []))
     from mvgeom.calibration import CalibrationError, calibrate_from_keypoints
     from mvgeom.calibration.report import write_keypoint_calibration_report
 

@@ -6,10 +6,12 @@ import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mvgeom.wording import counted
+
 if TYPE_CHECKING:
     from mvgeom.calibration import Finding
 
-__all__ = ["print_findings", "print_next", "print_output", "print_problem"]
+__all__ = ["print_findings", "print_next", "print_output", "print_problem", "print_start"]
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -26,6 +28,17 @@ def print_output(content: object) -> None:
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     console.print(content, markup=False)
+
+
+def print_start(*paths: object) -> None:
+    """Print the first line of a command, before heavy imports: the first path that it reads, and how many others.
+
+    Args:
+        paths: Paths that the command reads; nothing is printed for none, whose absence the command reports.
+    """
+    if paths:
+        others = f" and {counted(len(paths) - 1, 'other')}" if len(paths) > 1 else ""
+        print_output(f"reading {paths[0]}{others} ...")
 
 
 def print_next(*parts: object, written: str = "") -> None:

@@ -33,7 +33,7 @@ from mvgeom.cli.options import (
     parse_view_files,
     same_reading,
 )
-from mvgeom.cli.output import print_findings, print_next, print_output, print_problem
+from mvgeom.cli.output import print_findings, print_next, print_output, print_problem, print_start
 from mvgeom.cli.rig_options import ForceOption, LossName, OutputOption, ReportOption
 from mvgeom.cli.rig_output import (
     check_output_name,
@@ -89,11 +89,12 @@ def refine(
     # The calibration itself may be refined in place.
     check_rig_files(output, [*read, *files_beside(calibration, option)], further, source=calibration)
     check_output(None, [calibration], further)
+    check_output_name(output)
+    print_start(calibration, *read)
     from mvgeom.calibration import Lens, write_refinement_report
     from mvgeom.calibration import refine as refine_cameras
     from mvgeom.calibration.result_tables import refinement_table
 
-    check_output_name(output)
     cameras = _select(calibration, files, source_format, size, option)
     keypoints = read_synchronized_views(
         files,
@@ -146,7 +147,8 @@ def check(
     Exit code 0: no error was found. 1: a camera disagrees, or another error was found. 2: wrong input.
     """
     files = parse_view_files(views, VIEW_FORM)
-    check_keypoint_inputs(calibration, files, boxes)
+    read = check_keypoint_inputs(calibration, files, boxes)
+    print_start(calibration, *read)
     from mvgeom.calibration import check as check_cameras
     from mvgeom.calibration.result_tables import check_table
 

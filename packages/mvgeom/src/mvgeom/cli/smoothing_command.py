@@ -32,7 +32,7 @@ from mvgeom.cli.options import (
     number_check,
     parse_view_files,
 )
-from mvgeom.cli.output import print_output, print_problem
+from mvgeom.cli.output import print_output, print_problem, print_start
 from mvgeom.errors import InputError
 from mvgeom.files import file_name
 from mvgeom.wording import counted
@@ -71,7 +71,8 @@ def smooth(
     bones: Annotated[
         str | None,
         typer.Option(
-            metavar="A:B,...", help="Pairs of keypoints whose distance varies little: it is measured, and held."
+            metavar="A:B,...",
+            help="Pairs of keypoints whose distance varies little: it is measured in the recording, and held.",
         ),
     ] = None,
     bone: Annotated[
@@ -110,6 +111,7 @@ def smooth(
     check_table_name(output)
     pairs = parse_pairs(bones, "--bones")
     lengths = [parse_length(text, "--bone") for text in bone or []]
+    print_start(calibration, *read)
     import numpy as np
 
     from mvgeom.smoothing import named_bones

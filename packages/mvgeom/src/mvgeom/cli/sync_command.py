@@ -49,7 +49,7 @@ from mvgeom.cli.options import (
     positive,
     same_reading,
 )
-from mvgeom.cli.output import print_findings, print_next, print_output
+from mvgeom.cli.output import print_findings, print_next, print_output, print_start
 from mvgeom.errors import InputError
 from mvgeom.wording import counted
 
@@ -126,11 +126,10 @@ def sync(
     Exit code 0: written. 1: an offset cannot be determined, and nothing was written. 2: wrong input.
     """
     files = parse_view_files(views, "VIEW=PATH")
-    described = None
-    if board_is_given(context.params):
+    board_given = board_is_given(context.params)
+    if board_given:
         _check_board_options(context)
         check_inputs(calibration, *files.values())
-        described = parse_board(context.params)
         read = [*files.values(), *([] if board is None else [board])]
     else:
         read = check_keypoint_inputs(calibration, files, boxes)
@@ -144,9 +143,11 @@ def sync(
 
     path = output if output is not None else clocks_file(calibration)
     check_output(path, [calibration, *read, *files_beside(calibration, option, clocks=False)])
+    print_start(calibration, *read)
     from mvgeom.calibration import synchronize
     from mvgeom.calibration.board_tracks import board_tracks
 
+    described = parse_board(context.params) if board_given else None
     cameras = load_calibration(calibration, source_format, size, option, views=files)
     if reference is not None:
         cameras.index([reference])  # before boards are looked for, which takes long

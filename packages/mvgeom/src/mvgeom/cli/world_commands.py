@@ -40,7 +40,7 @@ from mvgeom.cli.options import (
     load_calibration,
     parse_view_files,
 )
-from mvgeom.cli.output import print_findings, print_next, print_output
+from mvgeom.cli.output import print_findings, print_next, print_output, print_start
 from mvgeom.cli.rig_output import check_output_name, check_rig_files, reading_options, save_rig, stop_at_errors
 from mvgeom.errors import InputError
 from mvgeom.files import is_pattern
@@ -89,16 +89,18 @@ def place(
     inputs = [calibration, positions_file, *files.values(), *files_beside(calibration, option)]
     check_rig_files(output, inputs, source=calibration)
     check_output_name(output)
+    from mvgeom.cli.roles import check_positions, check_roles, next_step
+
+    check_roles(files, {})
+    check_positions(positions_file)
+    print_start(calibration, *files.values(), positions_file)
     import numpy as np
 
     from mvgeom.calibration import CalibrationError
     from mvgeom.calibration.known_points import place_by_points
     from mvgeom.calibration.result_tables import placement_table
-    from mvgeom.cli.roles import check_positions, check_roles, next_step
     from mvgeom.tables import read_keypoints
 
-    check_roles(files, {})
-    check_positions(positions_file)
     cameras = load_calibration(calibration, source_format, size, option, views=files)
     positions = _read_positions(positions_file)
     seen = {}
@@ -188,6 +190,15 @@ def world(
     inputs = [calibration, points, board, *files.values(), *files_beside(calibration, option)]
     check_rig_files(output, inputs, source=calibration)
     check_output_name(output)
+    from mvgeom.cli.roles import check_positions, check_roles
+
+    if board_given:
+        check_images(files)
+    else:
+        check_roles(files, {})
+        if points is not None:
+            check_positions(points)
+    print_start(calibration, *files.values(), *(each for each in (points, board) if each is not None))
     from mvgeom.calibration.world_axes import change_world
     from mvgeom.cli.rig_table import camera_table
 
@@ -197,7 +208,6 @@ def world(
         from mvgeom.calibration import CalibrationError
         from mvgeom.calibration.board_world import world_of_board
 
-        check_images(files)
         described = parse_board(context.params)
         try:
             detections = detect(files, described, 1, match)
@@ -206,11 +216,6 @@ def world(
         change, used = world_of_board(cameras, detections, frame=origin_frame or old_frame, keep_scale=keep_scale)
         print_output(f"board of frame {used}")
     else:
-        from mvgeom.cli.roles import check_positions, check_roles
-
-        check_roles(files, {})
-        if points is not None:
-            check_positions(points)
         seen = cameras.select(files)
         keypoints = read_synchronized_views(
             files, None, None, min_likelihood, individual, cameras=seen, calibration=calibration, ignore=ignore_sync

@@ -9,6 +9,7 @@ import typer
 
 from mvtrain.cli.options import AllowPluginsOption, ConfigArgument, make_wide_console, print_start
 from mvtrain.runtime.imports import quick_imports
+from mvtrain.runtime.messages import command
 
 
 def check(
@@ -38,3 +39,4 @@ def check(
     generate_if_missing(loaded, console)
     if not check_project(loaded, output or Path("runs") / f"{config.stem}-check", console):
         raise typer.Exit(1)
+    console.print(f"Next: {command('mvtrain', 'fit', config, *(overrides or ()))}", soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mvgeom.errors import InputError
-from mvtrain.cli.options import check_inputs, make_console, print_starts, split_names
+from mvtrain.cli.options import check_inputs, make_console, print_start, split_names
 from mvtrain.runtime.imports import quick_imports
 
 
@@ -49,7 +49,7 @@ def convert(
 
     check_options(calibration=calibration)
     check_inputs(*sources)
-    print_starts(sources)
+    print_start(*sources)
 
     with quick_imports():
         from mvtrain.exchange.run_convert import ConvertOptions

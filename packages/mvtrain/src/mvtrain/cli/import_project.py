@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mvtrain.cli.options import check_inputs, make_console, print_starts, split_names
+from mvtrain.cli.options import check_inputs, make_console, print_start, split_names
 from mvtrain.runtime.imports import quick_imports
 
 
@@ -66,7 +66,7 @@ def import_project(
     check_inputs(media, into, *given)
     check_options(calibration=calibration)
     check_sources("import", given, file_format)
-    print_starts(given)
+    print_start(*given)
 
     with quick_imports():
         from mvtrain.exchange.run_import import ImportOptions

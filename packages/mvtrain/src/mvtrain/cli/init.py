@@ -9,7 +9,7 @@ import typer
 
 from mvgeom.errors import InputError
 from mvgeom.files import is_pattern
-from mvtrain.cli.options import check_inputs, make_wide_console, print_starts, split_names
+from mvtrain.cli.options import check_inputs, make_wide_console, print_start, split_names
 from mvtrain.cli.path_roles import check_options, check_videos
 from mvtrain.runtime.imports import quick_imports
 
@@ -68,7 +68,7 @@ def init(
     check_inputs(skeleton, *(path for path in given if not is_pattern(path)))
     check_videos(videos or ())
     check_options(calibration=calibration)
-    print_starts(given)
+    print_start(*given)
     with quick_imports():
         from mvtrain.project.names import split_view_paths
         from mvtrain.start.init_project import InitOptions, init_project, parse_renaming

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from mvgeom.cli import output
 from mvgeom.errors import InputError
 from mvgeom.files import composed
 
@@ -88,16 +89,10 @@ def make_wide_console() -> Console:
     return console
 
 
-def print_start(path: Path) -> None:
+def print_start(*paths: Path) -> None:
     """Print the first line of a command, before heavy imports; of several processes the first one prints."""
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        make_console().print(f"reading {path} ...", soft_wrap=True)
-
-
-def print_starts(paths: Iterable[Path]) -> None:
-    """Print the first lines of a command that reads several files or folders."""
-    for path in paths:
-        print_start(path)
+        output.print_start(*paths)
 
 
 def split_names(text: str | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -315,7 +316,7 @@ def _check(
     path: Path, expected: str, default: str, right: Iterable[str], steps: dict[str, str], where: str = ""
 ) -> None:
     """Refuse any kind that can be told and is not right; `steps` has the next steps by kind, `default` the others'."""
-    filled = {kind: step.replace("{folder}", str(path.parent)) for kind, step in steps.items()}
+    filled = {kind: step.replace("{folder}", shlex.quote(str(path.parent))) for kind, step in steps.items()}
     refused = {kind: filled.get(kind, default) for kind in (*_KINDS, *steps) if kind not in right}
     kind = _kind(path)
     check_role(path, Role(expected=expected, refused=refused), where, kind, _KINDS)

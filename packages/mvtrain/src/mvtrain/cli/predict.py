@@ -71,8 +71,7 @@ def predict(
     runs, inputs = split_runs(paths)
     check_predict_inputs(inputs)
     check_options(calibration=calibration, boxes=boxes)
-    for run in runs:
-        print_start(run)
+    print_start(*runs)
 
     with quick_imports():
         from mvtrain.predict.run_predict import PredictOptions

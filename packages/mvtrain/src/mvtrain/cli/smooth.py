@@ -9,7 +9,7 @@ import typer
 
 from mvgeom.cli.length_options import parse_length
 from mvgeom.errors import InputError
-from mvtrain.cli.options import check_inputs, make_console, print_starts, split_names
+from mvtrain.cli.options import check_inputs, make_console, print_start, split_names
 from mvtrain.cli.path_roles import check_options, check_sources
 from mvtrain.runtime.imports import quick_imports
 
@@ -40,7 +40,10 @@ def smooth(
     ] = None,
     bones: Annotated[
         str | None,
-        typer.Option(metavar="A:B,...", help="Pairs of keypoints, for lengths. Default: the skeleton of the run."),
+        typer.Option(
+            metavar="A:B,...",
+            help="Pairs of keypoints, whose lengths are written; held only with --rigid. Default: the run's skeleton.",
+        ),
     ] = None,
     joints: Annotated[
         str | None,
@@ -60,7 +63,7 @@ def smooth(
     """
     check_options(calibration=calibration)
     check_inputs(*sources)
-    print_starts(sources)
+    print_start(*sources)
 
     with quick_imports():
         from mvtrain.predict.smooth_predictions import SmoothOptions, smooth_predictions

@@ -18,6 +18,7 @@ from mvtrain.project.label_tables import VISIBLE
 from mvtrain.project.listed_frames import FRAME, SESSION, header_of, read_list, read_listed_frames
 from mvtrain.project.names import frame_number, frame_of
 from mvtrain.project.project import Project
+from mvtrain.runtime.messages import command
 
 _COLUMNS = ("image", "image_name", "image name", "img")
 
@@ -158,7 +159,7 @@ def _numbered(path: Path, project: Project) -> list[int]:
         if found is None:
             raise InputError(
                 f"{path}, line {listed.line}: frame {listed.frame} of session {listed.session!r} is not in "
-                f"{project.root}. Extract it with: mvtrain frames {project.root} --frames {path}",
+                f"{project.root}. Extract it with: {command('mvtrain', 'frames', project.root, '--frames', path)}",
                 code="missing-row",
                 path=path,
                 line=listed.line,

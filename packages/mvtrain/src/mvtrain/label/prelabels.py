@@ -14,6 +14,7 @@ from mvgeom.files import file_name
 from mvgeom.tables import KeypointTable, read_keypoints
 from mvtrain.project.names import TABLE, frame_number, frame_of, of_view
 from mvtrain.project.project import Project
+from mvtrain.runtime.messages import command
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,7 +70,8 @@ def read_prelabels(source: Path, project: Project) -> Prelabels:
     if not paths:
         raise InputError(
             f"predictions {source}: no tables of this project, expected predictions_<view>.csv or <session>_<view>.csv "
-            f"with the views {', '.join(project.view_names)}. Run mvtrain predict RUN {project.root}",
+            f"with the views {', '.join(project.view_names)}. Run "
+            f"{command('mvtrain', 'predict', 'RUN', project.root)}",
             code="missing-file",
             path=source,
         )
@@ -78,7 +80,7 @@ def read_prelabels(source: Path, project: Project) -> Prelabels:
     if not inside.any():
         raise InputError(
             f"predictions {source}: none is of a frame of {project.root}, read {', '.join(map(str, paths))}. Predict "
-            f"the project's images: mvtrain predict RUN {project.root}",
+            f"the project's images: {command('mvtrain', 'predict', 'RUN', project.root)}",
             code="missing-row",
             path=source,
             paths=tuple(paths),

@@ -17,6 +17,7 @@ from mvgeom.errors import InputError
 from mvgeom.files import file_name, read_text, write_text
 from mvgeom.tables import MISSING_CELLS, find_delimiter, has_decimal_commas, to_decimal_point
 from mvgeom.wording import counted
+from mvtrain.runtime.messages import command
 
 EXCLUDED, OCCLUDED, VISIBLE = 0, 1, 2
 """Visibility of a label: no target, a uniform target, a Gaussian target."""
@@ -100,7 +101,8 @@ def read_labels(path: Path) -> LabelTable:
 
 def import_advice(source: Path) -> str:
     """Return the end of a message about labels that are still as DeepLabCut writes them."""
-    return f". Import labels of DeepLabCut with: mvtrain import deeplabcut {source} --output NEW"
+    proposed = command("mvtrain", "import", "deeplabcut", source, "--output", "NEW")
+    return f". Import labels of DeepLabCut with: {proposed}"
 
 
 def _read_cells(path: Path) -> tuple[np.ndarray, np.ndarray]:

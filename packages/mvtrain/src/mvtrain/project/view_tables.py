@@ -15,6 +15,7 @@ from mvgeom.wording import counted
 from mvtrain.config import DataConfig
 from mvtrain.project.label_tables import VISIBLE, LabelTable, import_advice, read_labels
 from mvtrain.project.names import TABLE, frame_of, names_view
+from mvtrain.runtime.messages import command
 
 _PREFIX = "CollectedData_"
 
@@ -141,7 +142,7 @@ def read_tables(
     if not named and not allow_empty:
         raise InputError(
             f"no images below the header in {', '.join(str(table.path) for table in tables)}. Choose frames with "
-            f"mvtrain frames {first.path.parent}, and label them",
+            f"{command('mvtrain', 'frames', first.path.parent)}, and label them",
             code="empty-file",
             path=first.path,
         )

@@ -31,6 +31,7 @@ from mvtrain.report.pose_3d import pose_section, scenes_of
 from mvtrain.report.predicted_videos import Recordings, read_recordings, reprojection_section
 from mvtrain.report.worst_frames import WORST_FRAMES, worst_frames_section, write_worst_frames
 from mvtrain.runtime.folders import find_runs
+from mvtrain.runtime.messages import command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +73,13 @@ def report_command(run_dir: Path, options: ReportOptions, console: Console) -> N
             option="--output",
             path=options.out,
         )
-    for folder in folders:
-        _report_run(folder, options, console)
+    have_videos = [_report_run(folder, options, console) for folder in folders]
+    if not any(have_videos):
+        print_line(console, f"Next: {command('mvtrain', 'predict', run_dir, 'VIDEOS')}")
 
 
-def _report_run(run_dir: Path, options: ReportOptions, console: Console) -> None:
-    """Evaluate one run on its project and write the page."""
+def _report_run(run_dir: Path, options: ReportOptions, console: Console) -> bool:
+    """Evaluate one run on its project and write the page; return True if the run has predicted videos."""
     run = load_run(run_dir, options.checkpoint)
     out = options.out or run_dir / "report.html"
     _check_writable(out)
@@ -125,6 +127,7 @@ def _report_run(run_dir: Path, options: ReportOptions, console: Console) -> None
     write_text(out, page_html(title, overview, sections, version=version("mvtrain"), date=now))
     print_line(console, f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser; it works offline")
     _write_worst(out.with_name(WORST_FRAMES), recordings, project, console)
+    return bool(recordings.doubts)
 
 
 def _write_worst(path: Path, recordings: Recordings, project: Project, console: Console) -> None:
@@ -139,8 +142,8 @@ def _write_worst(path: Path, recordings: Recordings, project: Project, console: 
         return
     print_line(
         console,
-        f"wrote {path}: {counted(count, 'frame')} of the videos to correct first. Add them to the project with: "
-        f"mvtrain frames {project.root} --frames {path}",
+        f"wrote {path}: {counted(count, 'frame')} of the videos to correct first. Next: "
+        f"{command('mvtrain', 'frames', project.root, '--frames', path)}",
     )
 
 

@@ -117,7 +117,8 @@ def check_run_folder(folder: Path) -> None:
     if not is_run_config(config):
         raise InputError(
             f"{folder} is not a run folder but looks like a project: it has config.yaml, but neither {RUN_INFO} nor "
-            f"checkpoints. Train a network with mvtrain fit {config}, and give the run folder that it prints.",
+            f"checkpoints. Train a network with {command('mvtrain', 'fit', config)}, and give the run folder that it "
+            "prints.",
             code="not-a-run",
             path=folder,
         )

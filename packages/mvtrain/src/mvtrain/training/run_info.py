@@ -24,6 +24,7 @@ from mvgeom.wording import counted
 from mvtrain.config import Config
 from mvtrain.model.checkpoint import ModelSpec
 from mvtrain.runtime.folders import RUN_INFO
+from mvtrain.runtime.messages import command
 
 _FREE = ("model.gradient_checkpointing", "model.plugins")
 """Keys of the section `model` that do not change the network."""
@@ -123,7 +124,8 @@ def thread_warning(run_dir: Path) -> str | None:
         return None
     return (
         f"{run_dir}: trained with {counted(before, 'thread')} so far, now with {now}, so the rest is rounded otherwise "
-        f"than in a run that never stopped. For the same bits: OMP_NUM_THREADS={before} mvtrain fit --resume {run_dir}"
+        f"than in a run that never stopped. For the same bits: OMP_NUM_THREADS={before} "
+        f"{command('mvtrain', 'fit', '--resume', run_dir)}"
     )
 
 
