@@ -179,8 +179,9 @@ def pool(curves: Sequence[Curves], lines: Sequence[Line], longest: int) -> Curve
 def find_offset_line(curves: Curves, max_drift: float) -> Offset:
     """Find the offset at which the agreement is highest, and test whether it is determined.
 
-    The offset counts if chance does not explain the agreement, if the stretches of even number and those of odd number
-    state it independently, and if no other peak is about as high (as with periodic motion).
+    The offset counts if chance does not explain the agreement, if the parts before and after any time have no offsets
+    of their own (as where frames were lost), if the stretches of even number and those of odd number state it
+    independently, and if no other peak is about as high (as with periodic motion).
 
     Args:
         curves: Agreement of the camera with others.

@@ -45,7 +45,7 @@ _SCALES = ((1, 1.0), (4, 1.0), (4, 2.0), (8, 2.0), (8, 4.0))
 """Multiples of the lag, and widths of the kernel in frames, of which the most precise ones are taken."""
 
 _LEAST_LAGS = 16
-"""Lags that a recording has at least, as far as they are longer than the first."""
+"""Least length of a recording in lags; the first lag is tried in any."""
 
 _KNOWN_DRIFT = 1 / 250
 """Drifts are estimated in recordings of 250 frames or more; usual clocks gain less than 0.1 frames in fewer."""
@@ -106,6 +106,7 @@ def synchronize(
        shifts by whole frames. A camera is added to those that are placed by its agreement with all of them
        (`find_offset_line` tests whether it tells the offset).
     2. All clocks are adjusted together to the epipolar residuals of all pairs, with keypoints smoothed over a frame.
+       Where that is not precise, as of slow motion, longer lags and wider kernels are tried.
     3. The adjustment is repeated over two and four times the lag. What differs is due to errors of the calibration and
        of the detector, and is added to the standard deviations. A drift counts if it differs from 0 by eight standard
        deviations, in recordings of 250 frames or more.
@@ -229,12 +230,12 @@ def _most_precise(
         The clocks, and standard deviations (V, 2) of offset and drift.
     """
     best: tuple[float, ClockFit, Floats] | None = None
-    for times, width in _SCALES:
-        chosen = max(lag, min(times * lag, len(tracks) // _LEAST_LAGS))
+    longest = max(lag, len(tracks) // _LEAST_LAGS)
+    for own_lag, width in dict.fromkeys((min(times * lag, longest), width) for times, width in _SCALES):
         fit = partial(fit_clocks, cams, tracks, drifts=drifts, width=width)
-        own = fit(start, end, lag=chosen)
+        own = fit(start, end, lag=own_lag)
         start, end = own.offset, own.offset + own.drift * (len(tracks) - 1)
-        others = [fit(start, end, lag=more * chosen, only_clocks=True) for more in _OTHER_LAGS]
+        others = [fit(start, end, lag=times * own_lag, only_clocks=True) for times in _OTHER_LAGS]
         spread = np.mean([(np.stack(each[:2]) - np.stack(own[:2])) ** 2 for each in others], axis=0).T
         deviation = np.sqrt(np.diagonal(own.covariance, axis1=1, axis2=2) + spread)
         size = float(deviation[1:, 0].mean())
@@ -272,10 +273,7 @@ def _fitted(cams: CameraGroup, tracks: Floats, lag: int, placed: Mapping[int, Of
     group, own = cams.select([cams.names[view] for view in known]), tracks[:, known]
     start, end = (np.array([placed[view].sure[side] for view in known]) for side in (0, 1))
 
-    def fit(start: Floats, end: Floats, *, drifts: bool) -> tuple[ClockFit, Floats]:
-        """Return the clocks, and standard deviations (V, 2) of offset and drift with the difference over lags."""
-        return _most_precise(group, own, start, end, lag=lag, drifts=drifts)
-
+    fit = partial(_most_precise, group, own, lag=lag)
     drifts, likely = np.zeros(len(known), dtype=bool), np.ones(len(known), dtype=bool)
     if _KNOWN_DRIFT * num_frames >= 1:
         found, deviation = fit(start, end, drifts=True)
