@@ -136,7 +136,7 @@ def test_no_line_of_a_decoder_stands_beside_the_message(kind: str, tmp_path: Pat
     command = [sys.executable, "-m", "mvgeom", "calibrate", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment | {"COLUMNS": "999"}, check=False)
     assert done.returncode == 2
-    assert done.stdout == ""
+    assert done.stdout == f"reading {source} ...\n"
     lines = done.stderr.splitlines()
     assert lines
     assert all(line.startswith(("error: ", "warning: ", "note: ")) for line in lines), done.stderr
