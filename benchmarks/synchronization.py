@@ -4,7 +4,8 @@ OMP_NUM_THREADS=1 uv run python benchmarks/synchronization.py [--shared ../share
 
 Generated: a subject of 10 keypoints on an irregular path, three cameras of 1280 x 1024 px, 1 px of noise, 600 frames.
 Errors are the largest over the cameras and recordings, in frames; "within 2 sd" is the share of errors within two of
-the stated standard deviations (95 % expected). Real: the tables of human4 and fly3, of which whole rows are shifted;
+the stated standard deviations (95 % expected); "bound" is the Cramer-Rao bound of an offset without drift, for exact
+cameras. Real: the tables of human4 and fly3, of which whole rows are shifted;
 errors are against the same recording as it is, whose own offset is shown, too.
 """
 
@@ -82,6 +83,29 @@ def errors(found: Synchronization, offset: np.ndarray, drift: np.ndarray, num_fr
     return np.asarray(np.abs(found.offset + found.drift * ends - truth).max(axis=0))
 
 
+def bound(
+    cameras: CameraGroup, points: Callable[[np.ndarray], np.ndarray], tracks: np.ndarray, noise: float
+) -> np.ndarray:
+    """Cramer-Rao bound (V - 1,) of the offsets in frames: exact cameras, independent noise, points unknown in 3D."""
+    times = np.arange(len(tracks), dtype=np.float64)
+    world, views = points(times), len(cameras)
+    speed = points(times + 0.5) - points(times - 0.5)
+    center, step = project(world, cameras), 1e-4
+    jacobian = np.stack([(project(world + step * axis, cameras) - center) / step for axis in np.eye(3)], axis=-1)
+    motion = (jacobian @ speed[:, None, :, :, None])[..., 0]
+    seen = np.isfinite(tracks).all(axis=-1)[..., None]
+    count = len(tracks) * world.shape[1]
+    structure = np.moveaxis(jacobian * seen[..., None], 1, 2).reshape(count, 2 * views, 3)
+    clocks = np.zeros((count, 2 * views, views - 1))
+    for view in range(1, views):
+        clocks[:, 2 * view : 2 * view + 2, view - 1] = (motion * seen)[:, view].reshape(count, 2)
+    left, lengths, _ = np.linalg.svd(structure, full_matrices=False)
+    left = left * (lengths > 1e-6 * lengths[:, :1])[:, None]
+    rest = clocks - left @ (np.swapaxes(left, 1, 2) @ clocks)
+    information = (np.swapaxes(rest, 1, 2) @ clocks).sum(axis=0) / noise**2
+    return np.asarray(np.sqrt(np.diag(np.linalg.inv(information))))
+
+
 def turned(cameras: CameraGroup, degrees: float) -> CameraGroup:
     """The rig with its last camera turned."""
     turn = Rotation.from_rotvec(np.deg2rad(degrees) * np.array([0.6, 0.8, 0])).as_matrix()
@@ -107,15 +131,16 @@ def generated(table: Table, num_recordings: int) -> None:
     """Add a row for each case."""
     for name, case in CASES.items():
         frames = int(case.get("frames", 600))
-        worst, stated, within, refused = [], [], [], 0
+        worst, stated, within, bounds, refused = [], [], [], [], 0
         for seed in range(num_recordings):
             rng = np.random.default_rng(1000 + seed)
             cameras = rig()
             offset = np.array([0, *rng.uniform(-20, 20, 2)])
             drift = np.array([0, *rng.choice([-1, 1], 2)]) * case.get("drift", 0.0)
+            truth = subject(seed, frames, speed=case.get("speed", 1.0))
             points = record(
                 cameras,
-                subject(seed, frames, speed=case.get("speed", 1.0)),
+                truth,
                 frames,
                 offset=offset,
                 drift=drift,
@@ -131,6 +156,7 @@ def generated(table: Table, num_recordings: int) -> None:
                 refused += 1
                 continue
             off = errors(found, offset, drift, frames)[1:]
+            bounds += bound(cameras, truth, points, case.get("noise", 1.0)).tolist()
             worst += off.tolist()
             stated += found.offset_std[1:].tolist()
             within += (np.abs(found.offset - offset)[1:] < 2 * found.offset_std[1:]).tolist()
@@ -139,10 +165,11 @@ def generated(table: Table, num_recordings: int) -> None:
                 f"{np.median(worst):.3f}",
                 f"{max(worst):.3f}",
                 f"{np.median(stated):.3f}",
+                f"{np.median(bounds):.3f}",
                 f"{100 * np.mean(within):.0f} %",
             )
         else:
-            figures = ("-",) * 4
+            figures = ("-",) * 5
         table.add_row(name, *figures, f"{refused} of {num_recordings}")
 
 
@@ -218,7 +245,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=10)
     arguments = parser.parse_args()
     console = Console(width=150)
-    table = Table("generated", "error: median", "largest", "stated sd", "within 2 sd", "undetermined")
+    table = Table("generated", "error: median", "largest", "stated sd", "bound", "within 2 sd", "undetermined")
     generated(table, arguments.recordings)
     console.print(table)
     if arguments.shared.is_dir():
